@@ -1,0 +1,24 @@
+"""The generator as an installable package; the tools run from the checkout."""
+
+from setuptools import setup
+
+setup(
+    name="swwae-caffe",
+    version="0.1.0",
+    description="Augmented supervised networks with unsupervised objectives, in Caffe",
+    python_requires=">=3.9",
+    packages=["generator", "generator.templates"],
+    package_dir={"generator": "generator", "generator.templates": "templates"},
+    package_data={"generator.templates": ["*.j2"]},
+    install_requires=[
+        "jinja2",
+        "lmdb",
+        "matplotlib",
+        "numpy",
+        "pillow",
+        "protobuf",
+        "scikit-image",  # pycaffe imports it, and scipy with it
+        "scipy",
+    ],
+    extras_require={"test": ["hypothesis", "pytest"]},
+)
