@@ -1,0 +1,302 @@
+#!/usr/bin/env python3
+"""Makes train_lmdb and test_lmdb, which Caffe's Data layers read, from IDX files.
+
+Without --source the images are Fashion-MNIST's, from Debian's package
+dataset-fashion-mnist. With it they are those of any data set in MNIST's layout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parents[1] / name) for name in ("tools", "data")]
+
+from runtime import UserError, run, use_project_python  # noqa: E402
+
+use_project_python("lmdb", "numpy", "google", "caffe")
+
+import datum_lmdb  # noqa: E402
+import idx  # noqa: E402
+from labelled_images import LabelledImages  # noqa: E402
+
+PACKAGE = "dataset-fashion-mnist"
+PACKAGE_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+PACKAGE_MEGABYTES = 30
+SPLITS = ("train", "test")
+DEFAULT_SEED = 0
+DEFAULT_SIDE = 32  # divides by 8, as three poolings want it
+SHUFFLE = "sorted by the raw stream of NumPy's PCG64(seed)"
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    out, source = arguments.out, arguments.source
+    paths = {split: out / f"{split}_lmdb" for split in SPLITS}
+    if arguments.check:
+        print_summary({path: datum_lmdb.check(path) for path in paths.values()})
+        print("Every record was read: the databases are as they were written.")
+        return
+
+    made_with = {
+        "seed": arguments.seed,
+        "shuffle": SHUFFLE,
+        "padded_to": arguments.pad_to,
+    }
+    check_writable(out)
+    sets = idx.read_folder(source) if source else {}
+    present = {}
+    for split, path in paths.items():
+        if arguments.force or not os.path.lexists(path):
+            check_replaceable(path)
+        else:
+            present[path] = read_present(path, made_with, sets.get(split))
+    missing = {split: path for split, path in paths.items() if path not in present}
+    if missing and not sets:
+        sets = idx.read_folder(package_folder())
+    prepared = {
+        path: sets[split].padded(arguments.pad_to).shuffled(arguments.seed)
+        for split, path in missing.items()
+    }
+    check_space(out, list(prepared.values()))
+
+    infos = make(out, paths, prepared, made_with) | present
+    print_summary({path: infos[path] for path in paths.values()})
+    if not missing:
+        print("Both were there already: nothing to do (--force makes them anew).")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.replace("\n\n", " "))
+    parser.add_argument(
+        "--source",
+        type=Path,
+        metavar="DIR",
+        help="folder of the four IDX files, plain or .gz: "
+        "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "
+        f"t10k-labels-idx1-ubyte (default: Debian's package {PACKAGE}, which is "
+        "installed when it is absent and you are root)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=HERE,
+        metavar="DIR",
+        help="where train_lmdb and test_lmdb go (default: the folder of this script)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=natural_number,
+        default=DEFAULT_SEED,
+        metavar="N",
+        help="seed of the shuffle (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--pad-to",
+        type=natural_number,
+        default=DEFAULT_SIDE,
+        metavar="N",
+        help="pixels of the sides; images are centred among zeros "
+        "(default: %(default)s)",
+    )
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument(
+        "--force", action="store_true", help="make databases that exist anew"
+    )
+    action.add_argument(
+        "--check",
+        action="store_true",
+        help="only read the databases back and compare them with their info.json",
+    )
+    return parser.parse_args()
+
+
+def natural_number(text: str) -> int:
+    """An argument's type: a whole number from 0."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}")
+    return int(text)
+
+
+def nearest_existing(path: Path) -> Path:
+    """`path` itself, or the first of its parents that is there."""
+    candidates = (path, *path.absolute().parents)
+    return next(each for each in candidates if os.path.exists(each))
+
+
+def check_writable(out: Path) -> None:
+    """Raise UserError where databases cannot be made in `out`, present or future."""
+    folder = nearest_existing(out)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file: give --out a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{folder} is not writable: choose another folder with --out")
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise UserError where something that is no database stands in the way."""
+    if not datum_lmdb.is_replaceable(path):
+        raise UserError(
+            f"{path} exists and is not a database folder: move it away, or choose "
+            "another folder with --out"
+        )
+
+
+def read_present(path: Path, made_with: dict, data: LabelledImages | None) -> dict:
+    """The info of the database `path`, which must be what is asked for now.
+
+    `data` are the images it has to hold, None where any will do. Raises UserError
+    where it was made otherwise.
+    """
+    try:
+        info = datum_lmdb.read_info(path)
+    except UserError as error:
+        check_replaceable(path)
+        raise UserError(f"{error}: --force makes it anew") from error
+    wanted = dict(made_with)
+    if data is not None:
+        wanted["sources_sha256"] = hashes(data)
+    for name, value in wanted.items():
+        if info.get(name) != value:
+            raise UserError(
+                f"{path} was made with {name} {info.get(name)}, asked for is {value}: "
+                "--force makes it anew, --out chooses another folder"
+            )
+    return info
+
+
+def hashes(data: LabelledImages) -> dict[str, str]:
+    """The SHA-256 of the files that `data` came from, by kind."""
+    kinds = ("images", "labels")
+    return {kind: source.sha256 for kind, source in zip(kinds, data.sources)}
+
+
+def package_folder() -> Path:
+    """Where Debian's package has its files; installs it first if need be.
+
+    Raises UserError with the command where that takes root or does not succeed.
+    """
+    if PACKAGE_FOLDER.is_dir():
+        return PACKAGE_FOLDER
+    command = f"apt-get install {PACKAGE}"
+    otherwise = "or give --source a folder with the four IDX files"
+    if shutil.which("apt-get") is None:
+        raise UserError(
+            f"Fashion-MNIST comes as Debian's package {PACKAGE}, and this system has "
+            "no apt-get: give --source a folder with the four IDX files"
+        )
+    if os.geteuid() != 0:
+        raise UserError(
+            f"Debian's package {PACKAGE} is not installed: run sudo {command}, "
+            f"{otherwise}"
+        )
+    print(
+        f"Installing Debian's package {PACKAGE} ({PACKAGE_MEGABYTES} MB)", flush=True
+    )
+    complaint = _apt_get("install", PACKAGE)
+    if complaint:
+        # The lists of a fresh machine are often empty, or older than the archive.
+        complaint = _apt_get("update") or _apt_get("install", PACKAGE)
+    if complaint:
+        raise UserError(
+            f"Debian's package {PACKAGE} could not be installed ({complaint}): run "
+            f"apt-get update, then {command}, {otherwise}"
+        )
+    return PACKAGE_FOLDER
+
+
+def _apt_get(*arguments: str) -> str:
+    """Run apt-get; return its first complaint, nothing where it succeeded."""
+    waiting = ["-o", "DPkg::Lock::Timeout=120"]  # for another apt-get, seconds
+    done = subprocess.run(
+        ["apt-get", "--yes", "--no-install-recommends", *waiting, *arguments],
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode == 0:
+        return ""
+    errors = [line for line in done.stderr.splitlines() if line.startswith("E: ")]
+    return errors[0][3:] if errors else f"exit code {done.returncode}"
+
+
+def check_space(out: Path, prepared: list[LabelledImages]) -> None:
+    """Raise UserError where the databases of `prepared` would not fit the disk."""
+    folder = nearest_existing(out)
+    needed = sum(map(datum_lmdb.database_bytes, prepared))
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"the databases take {datum_lmdb.megabytes(needed)}, {folder} has "
+            f"{datum_lmdb.megabytes(free)} free: make room, or choose another folder "
+            "with --out"
+        )
+
+
+def make(
+    out: Path,
+    paths: dict[str, Path],
+    prepared: dict[Path, LabelledImages],
+    made_with: dict,
+) -> dict[Path, dict]:
+    """Write the databases that `prepared` has images for; return their infos.
+
+    What earlier, interrupted runs left beside any of `paths` is removed.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out} cannot be made: {error.strerror}") from error
+    infos = {}
+    with datum_lmdb.only_writer(out):
+        for path in paths.values():
+            if path not in prepared:
+                datum_lmdb.clear_leftovers(path)
+                continue
+            data = prepared[path]
+            details = {
+                **made_with,
+                "sources": [source.file for source in data.sources],
+                "sources_sha256": hashes(data),
+            }
+            infos[path] = datum_lmdb.write(path, data, details, Progress(path.name))
+    return infos
+
+
+class Progress:
+    """Says how far a database is: one live line on a terminal, else four lines."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.quarter = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        line = f"{self.name}: {done} of {total} images"
+        if sys.stdout.isatty():
+            print(f"\r{line}", end="\n" if done == total else "", flush=True)
+        elif 4 * done // total > self.quarter:
+            self.quarter = 4 * done // total
+            print(line, flush=True)
+
+
+def print_summary(infos: dict[Path, dict]) -> None:
+    """Say, for a person, what the databases hold; the training set comes first."""
+    for path, info in infos.items():
+        channels, height, width = info["shape"]
+        print(
+            f"{path}: {info['images']} images, {channels} × {height} × {width} "
+            f"(channels × height × width), {len(info['images_per_label'])} classes"
+        )
+    train = next(iter(infos.values()))
+    mean = ", ".join(f"{value:.4f}" for value in train["mean"])
+    print(f"Mean pixel of the training images, padded, of 0 to 255: {mean}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,65 @@
+"""Images with their labels, and the two things done to them before storing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from generator.errors import UserError
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file's name, and the SHA-256 of its content before any compression."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """`images`: uint8, count × channels × height × width; `labels`: uint8, count."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    sources: tuple[Source, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        return self.images.shape[1:]
+
+    @property
+    def classes(self) -> int:
+        """How many classes labels from 0 to the largest one tell apart."""
+        return int(self.labels.max()) + 1
+
+    def padded(self, side: int) -> LabelledImages:
+        """Centre each image among zeros, `side` × `side` pixels.
+
+        An odd difference puts the extra row below, the extra column to the right.
+        Raises UserError where an image is larger than that.
+        """
+        channels, height, width = self.shape
+        if side < max(height, width):
+            raise UserError(
+                f"images of {height} × {width} do not fit into {side} × {side} pixels: "
+                f"give --pad-to {max(height, width)} or more"
+            )
+        top, left = (side - height) // 2, (side - width) // 2
+        images = np.zeros((len(self), channels, side, side), np.uint8)
+        images[:, :, top : top + height, left : left + width] = self.images
+        return replace(self, images=images)
+
+    def shuffled(self, seed: int) -> LabelledImages:
+        """Sort by the raw 64-bit stream of NumPy's PCG64, seeded with `seed`.
+
+        NumPy promises that stream for good, but not what `Generator.permutation`
+        makes of it: so the order is the same with every NumPy.
+        """
+        order = np.argsort(np.random.PCG64(seed).random_raw(len(self)), kind="stable")
+        return replace(self, images=self.images[order], labels=self.labels[order])
