@@ -135,7 +135,6 @@ def _inner_product(
 ) -> list[Layer]:
     name = inner.name
     out = (inner.num_output,)
-    fill = {"type": "gaussian", "std": 0.01}
     layers = [
         Layer(
             name,
@@ -146,7 +145,7 @@ def _inner_product(
                 "param": _rates(frozen),
                 "inner_product_param": {
                     "num_output": inner.num_output,
-                    "weight_filler": fill,
+                    "weight_filler": {"type": "msra"},
                 },
             },
             out,

@@ -210,7 +210,7 @@ VGG8 = Network(
         vgg_macro_layer(2, 2, 32),
         vgg_macro_layer(3, 2, 64),
     ),
-    classifier=(InnerProduct("fc4", 256), InnerProduct("fc5", 10)),
+    classifier=(InnerProduct("fc4", 256, dropout=0), InnerProduct("fc5", 10)),
     data=DataSet(
         folder="data/fashion_mnist",
         train="train_lmdb",
@@ -224,7 +224,14 @@ VGG8 = Network(
     loss_weights=(1e-3, 1e-4, 1e-4),
     layerwise_lr=(1e-4, 1e-4, 1e-4),
     schedules={
-        0: Schedule(base_lr=0.05, epochs=2, batch_size=64, why="ours, by trial"),
+        0: Schedule(
+            base_lr=0.02,
+            epochs=2.5,
+            batch_size=64,
+            steps=(1.8, 2.3),
+            tests=5,
+            why="ours, by trial: 10 % error at most, in minutes on two cores",
+        ),
         2: Schedule(base_lr=1e-4, epochs=1, batch_size=64, why="ours, by trial"),
         3: Schedule(base_lr=1e-2, epochs=0.5, batch_size=64, why="ours, by trial"),
         4: Schedule(base_lr=1e-2, epochs=1, batch_size=64, why="ours, by trial"),

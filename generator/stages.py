@@ -10,7 +10,7 @@ from math import ceil
 from . import paper
 from .layers import Enum, Layer, Section
 from .mirror import classifier, decoder, encoder
-from .networks import DataSet, Network
+from .networks import Network
 from .variants import Variant
 
 
@@ -97,7 +97,7 @@ def train_val(network: Network, variant: Variant, depth: int) -> NetworkFile:
     """Stage 4: classifier and decoder together (baseline: stages 0 and 4)."""
     losses = (*softmax_loss(network), *accuracy(network))
     sections = [
-        data(network.data, network.schedules[4].batch_size, label=True),
+        data(network, network.schedules[4].batch_size, label=True),
         *encoder(network, network.depth, _masks(variant, depth), frozen=False),
         classifier(network),
         Section("classification loss", losses),
@@ -113,7 +113,7 @@ def train_val(network: Network, variant: Variant, depth: int) -> NetworkFile:
 def decoder_alone(network: Network, variant: Variant, depth: int) -> NetworkFile:
     """Stage 3: the stacked decoder is trained, the encoder fixed."""
     sections = [
-        data(network.data, network.schedules[3].batch_size, label=False),
+        data(network, network.schedules[3].batch_size, label=False),
         *_frozen_encoder(network, variant, depth),
         *decoder(network, variant, depth, network.loss_weights),
     ]
@@ -130,7 +130,7 @@ def pretrain(network: Network, variant: Variant, depth: int) -> NetworkFile:
     schedule = network.schedules[2]
     rates = tuple(rate / schedule.base_lr for rate in network.layerwise_lr)
     sections = [
-        data(network.data, schedule.batch_size, label=False),
+        data(network, schedule.batch_size, label=False),
         *_frozen_encoder(network, variant, depth),
         *decoder(network, variant, depth, weights=(1,), rates=rates),
     ]
@@ -208,8 +208,9 @@ def _for_inference(sections: list[Section]) -> list[Section]:
 # --- what is around encoder and decoder
 
 
-def data(images: DataSet, batch_size: int, label: bool) -> Section:
+def data(network: Network, batch_size: int, label: bool) -> Section:
     """The two LMDBs: training and test phase."""
+    images = network.data
     tops = ("data", "label") if label else ("data",)
     transform: dict = {"mean_value": list(images.mean_value)}
     if images.crop_size:
@@ -230,6 +231,7 @@ def data(images: DataSet, batch_size: int, label: bool) -> Section:
                     "batch_size": batch,
                 },
             },
+            network.image,
         )
 
     return Section(
