@@ -66,9 +66,7 @@ def use_project_python(*needs: str) -> None:
     if "caffe" in missing:
         fail(f"the patched Caffe is not built: run {BUILD_COMMAND}")
     if missing:
-        fail(
-            f"the project's Python lacks {', '.join(missing)}: run {INSTALL_COMMAND}"
-        )
+        fail(f"the project's Python lacks {', '.join(missing)}: run {INSTALL_COMMAND}")
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:

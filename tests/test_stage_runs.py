@@ -1,0 +1,124 @@
+"""Which runs there are, where they live, and what precedes them."""
+
+import json
+
+import pytest
+import runs
+from runs import Run
+from runtime import UserError
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "ROOT", tmp_path)
+    return tmp_path
+
+
+def test_names_of_the_same_run_are_equal():
+    assert Run("vgg16", "swwae-all", 2) == Run("vgg16", "swwae-first", 2)
+    assert Run("vgg16", "sae-all", 0) == Run("vgg16", "baseline", 0)
+    assert Run("vgg16", "sae-all", 4) != Run("vgg16", "sae-first", 4)
+    assert Run("vgg16", "swwae-all", 4, depth=5) == Run("vgg16", "swwae-all", 4)
+
+
+def test_folders(root):
+    assert Run("vgg16", "swwae-all", 2).folder == (
+        root / "runs" / "vgg16" / "swwae-layerwise" / "stage2"
+    )
+    deep = Run("vgg16", "sae-first", 3, depth=2)
+    assert deep.folder == root / "runs" / "vgg16" / "sae-first" / "depth2" / "stage3"
+    assert deep.network == (
+        root / "models" / "vgg16" / "sae-first" / "depth2" / "decoder.prototxt"
+    )
+    assert deep.solver == (
+        root / "solvers" / "vgg16" / "sae-first" / "depth2" / "stage3.prototxt"
+    )
+    assert deep.command == (
+        "tools/run_stage.sh 3 --net vgg16 --variant sae-first --depth 2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variant", "stages"),
+    [
+        ("swwae-all", [0, 1, 2, 3]),
+        ("swwae-first", [0, 1, 2, 3]),
+        ("sae-layerwise", [0, 1, 2]),
+        ("baseline", [0, 1]),
+    ],
+)
+def test_what_precedes_stage_4(variant, stages):
+    missing = Run("vgg16", variant, 4, depth=3).missing()
+    assert [run.stage for run in missing] == stages
+    depths = {run.stage: run.depth for run in missing}
+    assert depths.pop(0) is None
+    expected = None if variant == "baseline" else 3
+    assert set(depths.values()) == {expected}
+
+
+def test_finished_runs_are_not_missing():
+    finish(Run("vgg16", "swwae-all", 2))
+    missing = Run("vgg16", "swwae-all", 4).missing()
+    assert [run.stage for run in missing] == [3]
+    # finished, but what it made is gone
+    Run("vgg16", "swwae-all", 2).final_weights.unlink()
+    missing = Run("vgg16", "swwae-all", 4).missing()
+    assert [run.stage for run in missing] == [0, 1, 2, 3]
+
+
+def finish(run):
+    run.folder.mkdir(parents=True)
+    run.write_status({"state": "finished"})
+    run.final_weights.touch()
+
+
+def test_a_run_that_nothing_holds_was_interrupted():
+    run = Run("vgg16", "swwae-all", 4)
+    assert run.status() == {}
+    with run.locked():
+        run.write_status({"state": "running"})
+        assert run.status()["state"] == "running"
+        with pytest.raises(UserError, match="being run already, by process"):
+            run.locked().__enter__()
+    assert run.status()["state"] == "interrupted"
+    stored = json.loads((run.folder / "status.json").read_text())
+    assert stored["state"] == "running"
+
+
+def test_a_damaged_status_names_what_mends_it():
+    run = Run("vgg16", "swwae-all", 4)
+    run.folder.mkdir(parents=True)
+    (run.folder / "status.json").write_text('{"state": "runn')
+    with pytest.raises(UserError, match="damaged.*run_stage.sh 4 .* --force"):
+        run.status()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("vgg61", "swwae-all", 4), "did you mean vgg16"),
+        (("vgg16", "swwae", 4), "did you mean swwae-all"),
+        (("vgg16", "swwae-all", 7), "stages are 0 to 4"),
+        (("vgg16", "baseline", 3), "its stages are 0, 1 and 4"),
+        (("vgg16", "sae-layerwise", 3), "the paper skips it"),
+        (("vgg16", "sae-all", 3, 9), "from 1 to 8"),
+        (("vgg16", "sae-all", 3, 0), "from 1 to 8"),
+    ],
+)
+def test_runs_that_there_are_not(arguments, sentence):
+    with pytest.raises(UserError, match=sentence):
+        Run(*arguments)
+
+
+def test_networks_that_were_generated_from_a_file_are_known(root):
+    (root / "models" / "mine").mkdir(parents=True)
+    assert Run("mine", "swwae-all", 4, depth=40).place == "mine/swwae-all/depth40"
+
+
+def test_check_writable(root):
+    runs.check_writable(root / "x.png")
+    assert not list(root.iterdir())
+    with pytest.raises(UserError, match="is a folder"):
+        runs.check_writable(root)
+    with pytest.raises(UserError, match="no folder sub: make it"):
+        runs.check_writable(root / "sub" / "x.png")

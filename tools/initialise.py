@@ -1,0 +1,45 @@
+"""Stage 1: weights without training."""
+
+import argparse
+
+import network
+import weights
+from prerequisites import (
+    check_weights,
+    is_done,
+    require_network,
+    require_source,
+    source_weights,
+)
+from runs import STAGES, Run, relative
+from status import counts, finish, new_status, print_table, weight_rows
+
+DEFAULT_SEED = 1
+
+
+def initialise(stage: Run, options: argparse.Namespace) -> int:
+    """Fresh weights by the network's fillers, then all that the classifier has."""
+    source = source_weights(stage, options)
+    if not options.force and is_done(stage, options, source, None):
+        return 0
+    require_source(stage, source)
+    net = require_network(stage, stage.network)
+    incoming = weights.load(source)
+    seed = DEFAULT_SEED if options.seed is None else options.seed
+    status = new_status(stage, options, seed, "CPU", source)
+    print_table(
+        f"{stage.title}: {STAGES[1]}",
+        [("network", relative(stage.network)), ("weights", relative(source))],
+    )
+    with weights.whole_file(stage.final_weights) as temporary:
+        network.save_initial(stage.network, seed, temporary)
+        built = weights.load(temporary)
+        shapes = weights.shapes(built)
+        comparison = weights.compare(shapes, incoming)
+        check_weights(stage, net, stage.network, source, shapes, incoming, options)
+        weights.copy_layers(incoming, built, comparison.copied)
+        temporary.write_bytes(built.SerializeToString())
+    print_table(None, weight_rows(comparison, shapes, kept=False))
+    status |= counts(comparison, shapes)
+    finish(stage, status, iterations=0)
+    return 0

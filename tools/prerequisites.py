@@ -1,0 +1,149 @@
+"""What a stage needs before it can begin, and the command that makes it."""
+
+import argparse
+from pathlib import Path
+
+import network
+import weights
+from caffe.proto import caffe_pb2
+from runs import CAFFE, Run, relative
+from runtime import ROOT, UserError
+
+DECODER = "dec:"  # how the names of decoders begin
+RELEASED = {"vgg16": "VGG_ILSVRC_16_layers.caffemodel"}
+"""The pretrained classifier that its authors have released, by network."""
+
+
+def source_weights(stage: Run, options: argparse.Namespace) -> Path | None:
+    """Where the stage starts from; None: from nothing."""
+    if options.weights is not None:
+        return options.weights.absolute()
+    return None if stage.previous is None else stage.previous.final_weights
+
+
+def require_source(stage: Run, source: Path | None) -> None:
+    if source is None or (stage.previous and source != stage.previous.final_weights):
+        return
+    missing = [] if stage.previous is None else stage.missing()
+    if not missing:
+        return
+    last = missing[-1].status()
+    found = "has not been run"
+    if last:
+        found = f"is {last['state']} at iteration {last.get('iterations', 0):,}"
+    hint = ""
+    if missing[0].stage == 0:
+        released = RELEASED.get(stage.net)
+        name = f" (such as {released})" if released else ""
+        hint = (
+            "\nA classifier that is trained already"
+            f"{name} saves stage 0: give it to stage 1 with --weights FILE."
+        )
+    commands = "".join(f"\n  {before.command}" for before in missing)
+    raise UserError(
+        f"{stage.title} starts from {missing[-1].title}, which {found}; run{commands}"
+        f"{hint}"
+    )
+
+
+def require(path: Path, kind: str, command: str) -> None:
+    if not path.is_file():
+        raise UserError(f"the {kind} {relative(path)} is missing: run {command}")
+
+
+def require_network(stage: Run, path: Path) -> caffe_pb2.NetParameter:
+    """The network, once it and its databases are there."""
+    require(path, "network", stage.generator_command)
+    net = network.read(path)
+    for source in network.sources(net):
+        folder = ROOT / source
+        if (folder / "data.mdb").is_file():
+            continue
+        script = folder.parent / "create.py"
+        mend = f"make it with {relative(CAFFE.with_name('convert_imageset'))}"
+        if script.is_file():
+            mend = f"run {relative(script)}"
+        raise UserError(
+            f"the database {source}, which {relative(path)} reads, is missing: {mend}"
+        )
+    return net
+
+
+def is_done(
+    stage: Run, options: argparse.Namespace, source: Path | None, target: int | None
+) -> bool:
+    """Says so if the stage has been finished, and if its start has changed since."""
+    if not stage.is_finished():
+        return False
+    status = stage.status()
+    if target is not None and status["iterations"] < target:
+        done = status["iterations"]
+        print(f"{stage.title} has done {done:,} of now {target:,} iterations")
+        return False
+    iterations = f", {status['iterations']:,} iterations" if target else ""
+    print(
+        f"{stage.title} is finished{iterations}: {relative(stage.final_weights)}"
+        " (--force starts it over)"
+    )
+    began = status["weights_in"]
+    there = began and source and source.is_file()
+    if there and weights.sha256(source) != began["sha256"]:
+        print(
+            f"{relative(source)} is not what it started from ({began['path']} then):"
+            f" its weights are out of date, unless you run {options.again} --force"
+        )
+    return True
+
+
+def check_weights(
+    stage: Run,
+    net: caffe_pb2.NetParameter,
+    net_path: Path,
+    source: Path,
+    shapes: weights.Shapes,
+    incoming: caffe_pb2.NetParameter,
+    options: argparse.Namespace,
+) -> None:
+    """Refuses weights that are not this network's.
+
+    shapes: of the network's parameters. Only stage 0 may begin with fresh layers
+    anywhere; stage 1 has fresh decoders, and a fresh classifier where the weights are
+    for other classes; later stages have fresh decoders with --weights alone.
+    """
+    mend = "give weights of this network with --weights FILE."
+    if options.weights is None:
+        mend = f"make it again: {stage.previous.command} --force"
+    comparison = weights.compare(shapes, incoming)
+    where = relative(source)
+    if comparison.different:
+        name = comparison.different[0]
+        more = len(comparison.different) - 1
+        others = f" ({more} more layers differ)" if more else ""
+        found = shapes_text(weights.shapes(incoming)[name])
+        raise UserError(
+            f"layer {name} has shapes {shapes_text(shapes[name])} in"
+            f" {relative(net_path)} but {found} in {where}{others}: {mend}"
+        )
+    if not comparison.copied:
+        held = ", ".join(comparison.unused[:5]) or "none"
+        raise UserError(
+            f"not a single layer of {relative(net_path)} is in {where}; its layers:"
+            f" {held}{', …' if len(comparison.unused) > 5 else ''}; {mend}"
+        )
+    types = {layer.name: layer.type for layer in net.layer}
+    for name in comparison.missing:
+        if stage.stage == 0:
+            continue
+        if name.startswith(DECODER):
+            allowed = stage.stage == 1 or options.weights is not None
+        else:
+            allowed = stage.stage == 1 and types[name] == "InnerProduct"
+        if not allowed:
+            raise UserError(
+                f"layer {name} of {relative(net_path)} is not in {where}, and"
+                f" {stage.title} must not start it from random numbers: {mend}"
+            )
+
+
+def shapes_text(shapes: list[weights.Shape]) -> str:
+    return ", ".join("x".join(map(str, s)) for s in shapes)

@@ -1,0 +1,298 @@
+"""Stages 0, 2, 3 and 4: `caffe train`, begun, resumed, and ended well."""
+
+import argparse
+import shutil
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import caffe_train
+import devices
+import network
+import snapshots
+import weights
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+from initialise import DEFAULT_SEED
+from prerequisites import (
+    check_weights,
+    is_done,
+    require,
+    require_network,
+    require_source,
+    source_weights,
+)
+from progress import Progress
+from runs import CAFFE, STAGES, Run, relative
+from runtime import ROOT, UserError
+from status import (
+    counts,
+    end,
+    failure,
+    finish,
+    log_results,
+    new_status,
+    print_table,
+    weight_rows,
+)
+
+INTERRUPTED = 130
+KEPT_SNAPSHOTS = 2  # while training; the last one stays
+PARTIAL = (2, 3)
+"""Stages whose networks lack layers that later ones need: those are carried along."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a session of training does.
+
+    target: iterations in all; start: the snapshot that it resumes from; images: in an
+    iteration, 0 where unknown; again: the command line to go on with.
+    """
+
+    solver: caffe_pb2.SolverParameter
+    target: int
+    start: int | None
+    source: Path | None
+    comparison: weights.Comparison
+    shapes: weights.Shapes
+    gpus: list[int]
+    images: int
+    again: str
+
+
+def train(stage: Run, options: argparse.Namespace) -> int:
+    """Trains until the stage's iterations are done, from where it was left."""
+    source = source_weights(stage, options)
+    require(stage.solver, "solver", stage.generator_command)
+    solver = network.read_solver(stage.solver)
+    target = options.max_iter or solver.max_iter
+    if not options.force and is_done(stage, options, source, target):
+        return 0
+    require_source(stage, source)
+    net_path = ROOT / solver.net
+    net = require_network(stage, net_path)
+    incoming = None if source is None else weights.load(source)
+    shapes = network.parameter_shapes(net_path)
+    if incoming is None:
+        comparison = weights.Comparison([], list(shapes), [], [])
+    else:
+        comparison = weights.compare(shapes, incoming)
+        check_weights(stage, net, net_path, source, shapes, incoming, options)
+        del incoming  # large, and training takes long
+    gpus, device = devices.choose(CAFFE, options.gpu)
+    seed = solver.random_seed if solver.random_seed >= 0 else DEFAULT_SEED
+    seed = seed if options.seed is None else options.seed
+    status = new_status(stage, options, seed, device, source)
+    status |= counts(comparison, shapes)
+    start = None
+    if not options.force:
+        start = resume_point(stage, shapes, status)
+    set_up(solver, stage, target, seed, gpus)
+    images = (network.batch_size(net) or 0) * solver.iter_size * max(1, len(gpus))
+    plan = Plan(
+        solver=solver,
+        target=target,
+        start=start,
+        source=source,
+        comparison=comparison,
+        shapes=shapes,
+        gpus=gpus,
+        images=images,
+        again=options.again,
+    )
+    announce(stage, plan, net_path, device)
+    if start is None:
+        clear(stage.folder)
+    else:
+        snapshots.remove_after(stage.folder, start)
+    return run_caffe(stage, plan, status)
+
+
+def resume_point(
+    stage: Run, shapes: weights.Shapes, status: dict[str, Any]
+) -> int | None:
+    """The iteration to resume from, its history added to the new status."""
+    start, skipped = snapshots.newest_whole(stage.folder, shapes)
+    for fault in skipped:
+        print(fault)
+    before = stage.status()
+    if start is None:
+        if before:
+            print(f"{stage.title} has no snapshot to go on from: it starts over")
+        return None
+    began, now = before.get("weights_in"), status["weights_in"]
+    if before and checksum(began) != checksum(now):
+        raise UserError(
+            f"{stage.title} began from other weights than"
+            f" {now['path'] if now else 'none'}: those have changed since, or --weights"
+            " differs. Start it over with --force."
+        )
+    status["seconds"] = before.get("seconds", 0.0)
+    status["started"] = before.get("started", status["started"])
+    status["resumed_from"] = [*before.get("resumed_from", []), start]
+    return start
+
+
+def checksum(record: dict[str, str] | None) -> str | None:
+    return None if record is None else record["sha256"]
+
+
+def set_up(
+    solver: caffe_pb2.SolverParameter,
+    stage: Run,
+    target: int,
+    seed: int,
+    gpus: list[int],
+) -> None:
+    """Fills in what the command line and the run's folder decide."""
+    solver.max_iter = target
+    solver.random_seed = seed
+    solver.solver_mode = solver.GPU if gpus else solver.CPU
+    solver.snapshot_prefix = relative(stage.folder / snapshots.PREFIX)
+    solver.snapshot_format = solver.BINARYPROTO
+    solver.snapshot_after_train = True
+
+
+def run_caffe(stage: Run, plan: Plan, status: dict[str, Any]) -> int:
+    """Writes the effective solver, trains, and records how it ended."""
+    solver_path = stage.folder / "solver.prototxt"
+    with weights.whole_file(solver_path) as temporary:
+        text = text_format.MessageToString(plan.solver)
+        temporary.write_text(text, encoding="utf-8")
+    command = [relative(CAFFE), "train", f"--solver={relative(solver_path)}"]
+    if plan.start is not None:
+        state = snapshots.solver_state(stage.folder, plan.start)
+        command.append(f"--snapshot={relative(state)}")
+    elif plan.source is not None:
+        command.append(f"--weights={relative(plan.source)}")
+    if plan.gpus:
+        command.append(f"--gpu={','.join(map(str, plan.gpus))}")
+    status |= {
+        "state": "running",
+        "caffe_command": command,
+        "iterations": plan.start or 0,
+        "max_iter": plan.target,
+    }
+    stage.write_status(status)
+
+    def snapshotted(path: Path) -> None:
+        if path.suffix == snapshots.SOLVER_STATE:
+            snapshots.prune(stage.folder, KEPT_SNAPSHOTS)
+            status["iterations"] = snapshots.iterations(stage.folder)[0]
+            stage.write_status(status)
+
+    outcome = caffe_train.Outcome()
+    if plan.start is None or plan.start < plan.target:
+        progress = Progress(stage.title, plan.target, plan.images or None)
+        outcome = caffe_train.train(command, stage.log, progress, snapshotted)
+    status["seconds"] = round(status["seconds"] + outcome.seconds, 3)
+    status |= log_results(stage.log)
+    if outcome.not_finite:
+        return stop_not_finite(stage, plan, status, outcome)
+    done, _ = snapshots.newest_whole(stage.folder, plan.shapes)
+    status["iterations"] = done or 0
+    session = status["iterations"] - (plan.start or 0)
+    if outcome.seconds and session > 0:
+        status["iterations_per_second"] = round(session / outcome.seconds, 4)
+    if outcome.stopped:
+        end(stage, status, "interrupted")
+        print(
+            f"stopped at iteration {status['iterations']:,} of {plan.target:,};"
+            f" go on with {plan.again}"
+        )
+        return INTERRUPTED
+    fault = fault_of(stage, outcome)
+    if fault is None and status["iterations"] < plan.target:
+        fault = f"the last snapshot is not whole ({free_space(stage.folder)})."
+    if fault is not None:
+        end(stage, status, "failed", fault)
+        return failure(f"{fault} Go on with {plan.again}")
+    hand_on(stage, plan, status["iterations"])
+    finish(stage, status, status["iterations"])
+    return 0
+
+
+def hand_on(stage: Run, plan: Plan, iteration: int) -> None:
+    """Makes final.caffemodel from the last snapshot."""
+    last = snapshots.weights_file(stage.folder, iteration)
+    if stage.stage in PARTIAL:
+        final = weights.load(last)
+        incoming = weights.load(plan.source)
+        weights.copy_layers(incoming, final, plan.comparison.unused)
+        weights.save(final, stage.final_weights)
+    else:
+        with weights.whole_file(stage.final_weights) as temporary:
+            shutil.copyfile(last, temporary)
+    snapshots.prune(stage.folder, keep=1)
+
+
+def stop_not_finite(
+    stage: Run, plan: Plan, status: dict[str, Any], outcome: caffe_train.Outcome
+) -> int:
+    """Ends a run whose loss has left the numbers; keeps snapshots that had not."""
+    name, value, iteration = outcome.not_finite
+    good = outcome.last if outcome.last is not None else plan.start
+    snapshots.remove_after(stage.folder, -1 if good is None else good)
+    left = snapshots.iterations(stage.folder)
+    status["iterations"] = left[0] if left else 0
+    fault = f"the loss {name} is {value} at iteration {iteration:,}."
+    if name == "total loss":
+        fault = f"the total loss is {value} at iteration {iteration:,}."
+    end(stage, status, "failed", fault)
+    return failure(
+        f"{fault} Lower base_lr ({plan.solver.base_lr:g}) in {relative(stage.solver)},"
+        f" or that loss's weight, and start over: {plan.again} --force"
+    )
+
+
+def fault_of(stage: Run, outcome: caffe_train.Outcome) -> str | None:
+    """Why Caffe ended before its time, a sentence; None where it did not."""
+    if outcome.code == 0:
+        return None
+    log = f"The log is {relative(stage.log)}."
+    if outcome.fatal:
+        space = ""
+        if "SerializeToOstream" in outcome.fatal:
+            space = f" ({free_space(stage.folder)})"
+        return f"Caffe stopped: {outcome.fatal.strip()}{space}. {log}"
+    if outcome.code == -signal.SIGKILL:
+        return (
+            "caffe was killed, as is done when memory runs out: halve batch_size and"
+            f" double iter_size. {log}"
+        )
+    if outcome.code < 0:
+        return f"caffe died of {signal.Signals(-outcome.code).name}. {log}"
+    return f"caffe ended with exit code {outcome.code}. {log}"
+
+
+def free_space(folder: Path) -> str:
+    free = shutil.disk_usage(folder).free
+    return f"is the disk full? {free / 1e6:,.1f} MB are free"
+
+
+def announce(stage: Run, plan: Plan, net_path: Path, device: str) -> None:
+    each = f" of {plan.images} images" if plan.images else ""
+    rows = [
+        ("network", relative(net_path)),
+        ("solver", f"{relative(stage.solver)}: {plan.target:,} iterations{each}"),
+    ]
+    if plan.start is not None:
+        rows.append(("resumes", f"from the snapshot of iteration {plan.start:,}"))
+    else:
+        source = "none" if plan.source is None else relative(plan.source)
+        rows.append(("weights", source))
+        rows += weight_rows(plan.comparison, plan.shapes, stage.stage in PARTIAL)
+    if len(plan.gpus) > 1:
+        device += f", each with its own batch: {plan.images} images an iteration"
+    rows += [("device", device), ("log", relative(stage.log))]
+    print_table(f"{stage.title}: {STAGES[stage.stage]}", rows)
+
+
+def clear(folder: Path) -> None:
+    """Empties a run's folder, but for the lock that is held."""
+    for path in folder.iterdir():
+        if path.name == ".lock":
+            continue
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

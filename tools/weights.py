@@ -1,0 +1,169 @@
+"""Reads, compares and merges .caffemodel files.
+
+Layers are known by name, their parameters (weights, bias) by shape, as in Caffe. Files
+of Caffe's older format (`layers`, four-dimensional blobs) are read alike.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from tempfile import mkstemp
+
+import numpy as np
+from caffe.proto import caffe_pb2
+from google.protobuf.message import DecodeError
+from runs import relative
+from runtime import UserError
+
+Shape = tuple[int, ...]
+Shapes = Mapping[str, list[Shape]]
+"""Layer -> the shapes of its parameters."""
+
+
+def load(path: Path) -> caffe_pb2.NetParameter:
+    """A weights file as it is; UserError where it is missing or not a whole one."""
+    if path.suffix == ".h5":
+        raise UserError(f"{relative(path)} is HDF5; a binary .caffemodel is expected.")
+    network = caffe_pb2.NetParameter()
+    try:
+        network.ParseFromString(path.read_bytes())
+    except OSError as error:
+        raise UserError(
+            f"the weights {relative(path)} cannot be read: {error.strerror}."
+        ) from error
+    except DecodeError as error:
+        raise UserError(
+            f"{relative(path)} is not a whole .caffemodel ({path.stat().st_size:,}"
+            " bytes): it is truncated or another kind of file."
+        ) from error
+    return network
+
+
+def blobs(network: caffe_pb2.NetParameter) -> dict[str, list]:
+    """Layer -> its BlobProtos, for every layer that has any, in the file's order."""
+    layers = network.layer or network.layers
+    return {layer.name: list(layer.blobs) for layer in layers if layer.blobs}
+
+
+def shape(blob) -> Shape:
+    """A BlobProto's shape; the older format's is always four-dimensional."""
+    if blob.HasField("shape"):
+        return tuple(blob.shape.dim)
+    return (blob.num, blob.channels, blob.height, blob.width)
+
+
+def array(blob) -> np.ndarray:
+    """A BlobProto's data, float32, in its shape."""
+    values = blob.double_data or blob.data
+    return np.fromiter(values, np.float32, len(values)).reshape(shape(blob))
+
+
+def read(path: Path) -> dict[str, list[np.ndarray]]:
+    """Layer -> its parameters, float32. Raises UserError as `load` does."""
+    return {
+        name: [array(blob) for blob in parameters]
+        for name, parameters in blobs(load(path)).items()
+    }
+
+
+def shapes(network: caffe_pb2.NetParameter) -> dict[str, list[Shape]]:
+    return {
+        name: [shape(blob) for blob in parameters]
+        for name, parameters in blobs(network).items()
+    }
+
+
+def count(parameters: Iterable[Shape]) -> int:
+    """How many numbers parameters of these shapes hold."""
+    return sum(prod(s) for s in parameters)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What becomes of a network's layers when it is given weights.
+
+    copied: found with the same shapes; missing: not found, so they stay as the
+    fillers made them; unused: only the weights have them; different: found with
+    other shapes, which Caffe refuses.
+    """
+
+    copied: list[str]
+    missing: list[str]
+    unused: list[str]
+    different: list[str]
+
+
+def compare(wanted: Shapes, network: caffe_pb2.NetParameter) -> Comparison:
+    """Compares a network's parameter shapes with weights, by Caffe's rules."""
+    found = blobs(network)
+    same = {
+        name: len(found[name]) == len(wanted[name])
+        and all(map(_fits, found[name], wanted[name]))
+        for name in wanted
+        if name in found
+    }
+    return Comparison(
+        copied=[name for name, fits in same.items() if fits],
+        missing=[name for name in wanted if name not in found],
+        unused=[name for name in found if name not in wanted],
+        different=[name for name, fits in same.items() if not fits],
+    )
+
+
+def _fits(blob, wanted: Shape) -> bool:
+    if not blob.HasField("shape") and len(wanted) <= 4:
+        wanted = (1,) * (4 - len(wanted)) + tuple(wanted)
+    return shape(blob) == tuple(wanted)
+
+
+def copy_layers(
+    source: caffe_pb2.NetParameter, target: caffe_pb2.NetParameter, names: Iterable[str]
+) -> None:
+    """Replaces the parameters of these layers in `target`; those it lacks are added.
+
+    Where `target` has the layer already, its shapes stay: the data of an inner product
+    in the older format, (1, 1, m, n), become (m, n).
+    """
+    have = blobs(source)
+    layers = {layer.name: layer for layer in target.layer}
+    for name in names:
+        layer = layers.get(name)
+        if layer is None:
+            target.layer.add(name=name).blobs.extend(have[name])
+            continue
+        for own, other in zip(layer.blobs, have[name], strict=True):
+            wanted = shape(own)
+            own.CopyFrom(other)
+            for dimension in ("num", "channels", "height", "width"):
+                own.ClearField(dimension)
+            own.shape.dim[:] = wanted
+
+
+def save(network: caffe_pb2.NetParameter, path: Path) -> None:
+    """Writes a weights file: the whole of it or nothing."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(network.SerializeToString())
+
+
+@contextmanager
+def whole_file(path: Path):
+    """A temporary name beside `path` that becomes it if all goes well."""
+    handle, name = mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """A file's checksum, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
