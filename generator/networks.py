@@ -221,8 +221,8 @@ VGG8 = Network(
         test_batch=100,
     ),
     input_blob="data/scaled",
-    loss_weights=(1e-3, 1e-4, 1e-4),
-    layerwise_lr=(1e-4, 1e-4, 1e-4),
+    loss_weights=(4e-3, 5e-4, 3e-4),
+    layerwise_lr=(1e-4, 5e-4, 1e-3),
     schedules={
         0: Schedule(
             base_lr=0.02,
@@ -232,9 +232,31 @@ VGG8 = Network(
             tests=5,
             why="ours, by trial: 10 % error at most, in minutes on two cores",
         ),
-        2: Schedule(base_lr=1e-4, epochs=1, batch_size=64, why="ours, by trial"),
-        3: Schedule(base_lr=1e-2, epochs=0.5, batch_size=64, why="ours, by trial"),
-        4: Schedule(base_lr=1e-2, epochs=1, batch_size=64, why="ours, by trial"),
+        2: Schedule(
+            base_lr=1e-4,
+            epochs=0.5,
+            batch_size=64,
+            tests=2,
+            why="ours, by trial: base_lr times a decoder's lr_mult is a third of the"
+            " rate at which its macro-layer diverges, or less",
+        ),
+        3: Schedule(
+            base_lr=0.02,
+            epochs=0.5,
+            batch_size=64,
+            tests=2,
+            why="ours: a layerwise rate over its loss weight is 0.025 for the image"
+            " and more elsewhere",
+        ),
+        4: Schedule(
+            base_lr=2e-3,
+            epochs=0.7,
+            batch_size=64,
+            steps=(0.5,),
+            tests=2,
+            why="ours: a tenth of stage 0's and stage 3's rate, and a last part at a"
+            " hundredth",
+        ),
     },
 )
 

@@ -283,7 +283,9 @@ def solver(network: Network, variant: Variant, depth: int, stage: int) -> Solver
     place = folder(network, variant, depth)
     update = schedule.batch_size * schedule.iter_size
     epoch = network.data.train_images / update
-    max_iter = round(schedule.epochs * epoch)
+    # Caffe tests after the last iteration only where the interval divides it
+    test_interval = ceil(schedule.epochs * epoch / schedule.tests)
+    max_iter = test_interval * schedule.tests
     purpose = _PURPOSE[stage]
     if stage == 4 and not variant.has_decoder:
         purpose = "Stage 4: the control, the classifier is trained further as it is."
@@ -302,5 +304,5 @@ def solver(network: Network, variant: Variant, depth: int, stage: int) -> Solver
         display=schedule.display,
         snapshot=ceil(max_iter / schedule.snapshots),
         test_iter=ceil(network.data.test_images / network.data.test_batch),
-        test_interval=ceil(max_iter / schedule.tests),
+        test_interval=test_interval,
     )
