@@ -1,0 +1,164 @@
+#!/usr/bin/env bash
+# Builds the patched Caffe (CPU) and installs it to build/caffe. Does nothing when
+# nothing changed; goes on where an interrupted build stopped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+source=$root/build/caffe-src
+objects=$root/build/caffe-obj
+installed=$root/build/caffe
+log=$root/build/caffe-build.log
+
+# Of upstream's tests those that a network here trains or is evaluated through.
+our_tests=depooling_layer,safe_inv_layer,image_output_layer
+used_tests=accuracy_layer,blob,common,concat_layer,convolution_layer,data_layer
+used_tests+=,data_transformer,db,deconvolution_layer,eltwise_layer
+used_tests+=,euclidean_loss_layer,filler,flatten_layer,gradient_based_solver
+used_tests+=,im2col_layer,inner_product_layer,io,layer_factory,math_functions
+used_tests+=,maxpool_dropout_layers,net,neuron_layer,pooling_layer,power_layer
+used_tests+=,protobuf,reshape_layer,softmax_layer,softmax_with_loss_layer,solver
+used_tests+=,solver_factory,split_layer,syncedmem,upgrade_proto,util_blas
+
+usage() {
+  cat <<'END'
+usage: fork/build.sh [--tests[=ours|used|all]] [--clean]
+
+Builds the patched Caffe and installs it to build/caffe: bin/, lib/, python/caffe.
+
+  --tests[=WHICH]  build and run C++ tests, too: `used` (the default), those of our
+                   layers and of every stock layer that the networks use; `ours`,
+                   our layers alone; `all`, upstream's whole suite and ours
+  --clean          remove what was built before, except the download, and start over
+  --help           print this
+
+  CAFFE_SOURCE=DIR in the environment: build from this Caffe tree, which stays as it
+  is, instead of fetching one.
+END
+}
+
+fail() {  # fail CODE SENTENCE
+  echo "fork/build.sh: $2" >&2
+  exit "$1"
+}
+
+trap 'echo "fork/build.sh: interrupted; run it again to go on." >&2; exit 130' INT TERM
+
+tests='' clean=''
+for argument; do
+  case $argument in
+    --tests | --tests=used) tests=$our_tests,$used_tests ;;
+    --tests=ours) tests=$our_tests ;;
+    --tests=all) tests=all ;;
+    --clean) clean=yes ;;
+    --help | -h) usage; exit ;;
+    *) usage >&2; fail 2 "unknown argument $argument." ;;
+  esac
+done
+
+# Installs the Debian packages that the build needs, or says how to.
+install_packages() {
+  local missing
+  command -v dpkg-query >/dev/null || return 0  # not Debian: find_tools decides
+  # shellcheck disable=SC2046  # one word a package
+  missing=$({ dpkg-query -W -f '${db:Status-Status} ${Package}\n' \
+    $(cat fork/packages.txt) 2>/dev/null || true; } | sed -n 's/^installed //p' |
+    sort | comm -13 - <(sort fork/packages.txt) | tr '\n' ' ')
+  [ -n "$missing" ] || return 0
+  [ "$(id -u)" = 0 ] ||
+    fail 2 "Debian packages are missing; run: sudo apt-get install ${missing% }"
+  echo "installing Debian packages: ${missing% }"
+  # shellcheck disable=SC2086
+  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+    apt-get -qq install -y --no-install-recommends $missing; } >"$log" 2>&1 ||
+    fail 1 "installing them failed ($(grep -m1 '^E:' "$log" || echo "see $log"));\
+ mend that, or run: apt-get update && apt-get install ${missing% }"
+}
+
+find_tools() {
+  local tool
+  for tool in cmake flock g++ make patch protoc python3; do
+    command -v "$tool" >/dev/null ||
+      fail 2 "the build tool $tool is not in PATH; install it and run this again."
+  done
+}
+
+configure() {
+  local launcher=()
+  if command -v ccache >/dev/null; then
+    # Paths relative to the checkout, so that another checkout shares the cache.
+    export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=yes
+    launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+  fi
+  # Batches of files compiled as one save a third of the time.
+  cmake -S "$source" -B "$objects" -Wno-dev "${launcher[@]}" \
+    -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$installed" \
+    -DCMAKE_CXX_FLAGS="-fmacro-prefix-map=$source/=" \
+    -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=6 \
+    -DCPU_ONLY=ON -DBLAS=Open -DBUILD_docs=OFF -DBUILD_matlab=OFF \
+    -Dpython_version=3 -DPYTHON_EXECUTABLE="$root/.venv/bin/python" \
+    "$@" >>"$log" 2>&1 ||
+    fail 1 "configuring failed: $(grep -m1 -A2 'CMake Error' "$log" |
+      tr -s '\n ' ' ') The whole log: $log"
+}
+
+# Passes on one line for each new percentage of make's output.
+show_progress() {  # show_progress WHAT
+  local line last=0
+  while IFS= read -r line; do
+    [[ $line =~ ^\[\ *([0-9]+)%\]\ (Building|Linking|Running) ]] || continue
+    ((BASH_REMATCH[1] > last)) || continue
+    last=${BASH_REMATCH[1]}
+    echo "$1: $last%"
+  done
+}
+
+run_make() {  # run_make WHAT TARGET
+  local start=$SECONDS
+  make -C "$objects" -j"$(nproc)" "$2" 2>&1 | tee -a "$log" | show_progress "$1" || {
+    grep -E 'error:|undefined reference|No space|Killed' "$log" | tail -n 5 >&2
+    fail 1 "$1 failed; mend what the lines above say and run this again, it goes on\
+ from there. The whole log: $log"
+  }
+  echo "$1: done in $((SECONDS - start)) s"
+}
+
+install_packages
+find_tools
+mkdir -p build
+exec 9>build/caffe.lock
+flock --nonblock 9 || { echo "waiting for another build to end"; flock 9; }
+[ -z "$clean" ] || rm -rf "$source" "$objects" "$installed"
+
+tools/venv.sh
+wanted=$(python3 fork/prepare.py --fingerprint) || exit
+wanted+=" $(.venv/bin/python -c 'import platform as p; from importlib import metadata
+print("python", p.python_version(), "numpy", metadata.version("numpy"))')"
+
+if [ "$(cat "$installed/made-from" 2>/dev/null)" != "$wanted" ]; then
+  free=$(df --output=avail -BM build | tail -n 1 | tr -dc 0-9)
+  [ "$free" -ge 1000 ] ||
+    fail 2 "building takes 1 GB in $root/build, which has $free MB free; make room."
+  : >"$log"
+  python3 fork/prepare.py "$source" || exit
+  configure
+  run_make "compiling Caffe" all
+  make -C "$objects" install >>"$log" 2>&1 ||
+    fail 1 "installing to $installed failed: $(tail -n 1 "$log")"
+  "$root/.venv/bin/python" -c 'import sys; sys.path.insert(0, sys.argv[1])
+import caffe' "$installed/python" >>"$log" 2>&1 ||
+    fail 1 "the pycaffe just built does not import: $(tail -n 1 "$log")"
+  echo "$wanted" >"$installed/made-from"
+  echo "the patched Caffe is in $installed"
+fi
+
+if [ -n "$tests" ]; then
+  configure -DBUILD_only_tests="${tests#all}"
+  run_make "compiling the tests" test.testbin
+  cd "$source"  # where the tests look for their data
+  "$objects/test/test.testbin" --gtest_filter='-*GPU*' >"$root/build/caffe-tests.log" \
+    2>&1 || {
+    grep -E '^\[  FAILED|Check failed' "$root/build/caffe-tests.log" | tail -n 10 >&2
+    fail 1 "tests failed. The whole log: $root/build/caffe-tests.log"
+  }
+  grep -E '^\[(==========|  PASSED  )\]' "$root/build/caffe-tests.log" | tail -n 2
+fi

@@ -1,0 +1,336 @@
+#!/usr/bin/env python3
+"""Prepares the patched Caffe source: upstream, plus fork/src, plus fork/patches.
+
+    prepare.py DESTINATION       make or bring up to date the tree in DESTINATION
+    prepare.py --fingerprint     print a hash of all that the result depends on
+
+Upstream is fetched as a Debian source package, or copied from $CAFFE_SOURCE.
+Needs nothing but the standard library, since it runs before any package is there.
+"""
+
+import argparse
+import contextlib
+import filecmp
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+FORK = Path(__file__).resolve().parent
+BUILD = FORK.parent / "build"
+
+PACKAGE = "caffe"
+VERSION = "1.0.0+git20180821.99bd997-8"
+SUITE = "bullseye"
+TARBALL = f"{PACKAGE}_{VERSION.rpartition('-')[0]}.orig.tar.gz"
+SHA256 = "e0eb3f06794f7402c77b7dec8e8480273ee1a1bb192e9122b621a69d4147ad0c"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+# What every Caffe tree has, and what of somebody's tree is not source.
+LANDMARKS = ("src/caffe/proto/caffe.proto", "src/caffe/net.cpp", "CMakeLists.txt")
+NOT_SOURCE = {".git", ".pc", "build", ".build_release", ".build_debug", "distribute"}
+
+
+class Refusal(Exception):
+    """One sentence for the person; `code` is 2 where they can mend it."""
+
+    def __init__(self, sentence: str, code: int = 1):
+        super().__init__(sentence)
+        self.code = code
+
+
+def files_below(root: Path) -> list[Path]:
+    """All files and links below `root`, relative to it, sorted; no NOT_SOURCE."""
+    found = []
+    for folder, names, files in os.walk(root):
+        here = Path(folder)
+        if here == root:
+            names[:] = [name for name in names if name not in NOT_SOURCE]
+        links = [name for name in names if (here / name).is_symlink()]
+        found += [(here / name).relative_to(root) for name in files + links]
+    return sorted(found)
+
+
+def local_source() -> Path | None:
+    """The folder that $CAFFE_SOURCE names, if it does."""
+    given = os.environ.get("CAFFE_SOURCE", "")
+    if not given:
+        return None
+    source = Path(given).expanduser().resolve()
+    for landmark in LANDMARKS:
+        if not (source / landmark).is_file():
+            raise Refusal(
+                f"CAFFE_SOURCE={given} is no Caffe source tree: it has no {landmark}."
+                " Name the folder that holds Caffe's CMakeLists.txt, or unset it.",
+                code=2,
+            )
+    if source in (FORK.parent, BUILD) or BUILD in source.parents:
+        raise Refusal(
+            f"CAFFE_SOURCE={given} is inside what the build itself makes;"
+            " name a tree elsewhere.",
+            code=2,
+        )
+    return source
+
+
+def fingerprint() -> str:
+    """A hash over what of fork/ goes into the build and the identity of upstream.
+
+    A local tree is taken by its files' names, sizes and times, which is quick.
+    """
+    digest = hashlib.sha256()
+    inputs = [FORK / "build.sh", FORK / "prepare.py"]
+    for folder in (FORK / "patches", FORK / "src"):
+        inputs += [folder / name for name in files_below(folder)]
+    for path in inputs:
+        digest.update(f"{path.relative_to(FORK)}\0".encode() + path.read_bytes())
+    source = local_source()
+    if source is None:
+        digest.update(SHA256.encode())
+    else:
+        digest.update(str(source).encode())
+        for name in files_below(source):
+            state = (source / name).lstat()
+            digest.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def apt_get(*words: str) -> list[str]:
+    """The lines that apt-get prints; none where it fails."""
+    done = subprocess.run(
+        ["apt-get", *words], check=False, capture_output=True, text=True
+    )
+    return done.stdout.splitlines()
+
+
+def mirror() -> str:
+    """The address of the Debian mirror that this machine installs from."""
+    # Origin and label tell Debian's archive from Debian-Security and from others.
+    listed = apt_get(
+        "indextargets",
+        "--format",
+        "$(ORIGIN) $(LABEL) $(REPO_URI)",
+        "Created-By: Packages",
+    )
+    found = [line.split()[2] for line in listed if line.startswith("Debian Debian ")]
+    if not found:  # no apt-get update yet: what it would fetch, and the usual path
+        would_fetch = apt_get("--print-uris", "update")
+        addresses = [line.strip("'").partition("dists/")[0] for line in would_fetch]
+        found = [x for x in addresses if x.endswith("/debian/")]
+    if not found:
+        raise Refusal(
+            "This machine's apt names no Debian mirror to fetch Caffe's source from."
+            " Set CAFFE_SOURCE to a Caffe source tree."
+        )
+    return found[0]
+
+
+def fetch() -> Path:
+    """The pinned tarball, downloaded unless it is there; apt checks signatures.
+
+    apt works on a state folder of its own: the machine's sources stay as they are.
+    """
+    tarball = BUILD / "downloads" / TARBALL
+    if tarball.is_file() and sha256_of(tarball) == SHA256:
+        return tarball
+    instead = "or set CAFFE_SOURCE to a Caffe source tree"
+    if not shutil.which("apt-get"):
+        raise Refusal(f"Fetching Caffe's source needs apt-get; use Debian, {instead}.")
+    if not Path(KEYRING).is_file():
+        raise Refusal(
+            f"{KEYRING} is missing; apt-get install debian-archive-keyring, {instead}.",
+            code=2,
+        )
+    print(f"fetching Caffe's source, {PACKAGE} {VERSION} of Debian {SUITE}", flush=True)
+    tarball.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=tarball.parent) as name:
+        state = Path(name)
+        for folder in ("lists/partial", "cache/archives/partial"):
+            (state / folder).mkdir(parents=True)
+        (state / "status").touch()
+        (state / "sources.list").write_text(
+            f"deb-src [signed-by={KEYRING}] {mirror()} {SUITE} main\n"
+        )
+        apt = [
+            "apt-get", "-qq",
+            "-o", f"Dir::State={state}",
+            "-o", f"Dir::State::lists={state}/lists",
+            "-o", f"Dir::State::status={state}/status",
+            "-o", f"Dir::Cache={state}/cache",
+            "-o", f"Dir::Etc::sourcelist={state}/sources.list",
+            "-o", "Dir::Etc::sourceparts=/dev/null",
+            "-o", "Acquire::Languages=none",
+            "-o", "APT::Sandbox::User=root",
+            "-o", "APT::Update::Error-Mode=any",
+        ]  # fmt: skip
+        for words in (
+            ["update"],
+            ["source", "--download-only", "--tar-only", f"{PACKAGE}={VERSION}"],
+        ):
+            done = subprocess.run(
+                apt + words, check=False, cwd=state, capture_output=True, text=True
+            )
+            if done.returncode:
+                errors = [x for x in done.stderr.splitlines() if x.startswith("E:")]
+                raise Refusal(
+                    f"Downloading {TARBALL} failed"
+                    f" ({errors[0][2:].strip() if errors else 'apt-get gave no reason'})."
+                    f" Run this again when the network is up, {instead}."
+                )
+        fetched = state / TARBALL
+        if not fetched.is_file() or sha256_of(fetched) != SHA256:
+            found = sha256_of(fetched) if fetched.is_file() else "no such file"
+            raise Refusal(
+                f"The downloaded {TARBALL} is not the pinned one: expected sha256"
+                f" {SHA256}, found {found}. Do not use it; try another Debian mirror,"
+                f" {instead}."
+            )
+        fetched.replace(tarball)
+    return tarball
+
+
+def unpack(tarball: Path, tree: Path) -> None:
+    """Unpacks into `tree`; a single top folder in the archive is left out."""
+    with tarfile.open(tarball) as archive:
+        archive.extractall(tree)
+    inside = list(tree.iterdir())
+    if len(inside) == 1 and inside[0].is_dir():
+        for path in inside[0].iterdir():
+            path.rename(tree / path.name)
+        inside[0].rmdir()
+
+
+def copy_source(source: Path, tree: Path) -> None:
+    """Copies somebody's tree and takes Debian's patches, if applied, back out."""
+    for name in files_below(source):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source / name, tree / name, follow_symlinks=False)
+    series = tree / "debian/patches/series"
+    if series.is_file():
+        for patch in reversed(read_series(series)):
+            if run_patch(tree, patch, "--reverse", "--dry-run") is None:
+                run_patch(tree, patch, "--reverse")
+
+
+def read_series(series: Path) -> list[Path]:
+    lines = (line.partition("#")[0].strip() for line in series.read_text().splitlines())
+    return [series.parent / line.split()[0] for line in lines if line]
+
+
+def run_patch(tree: Path, patch: Path, *options: str) -> str | None:
+    """Runs patch(1) on `tree`; None if all of it applied, else what failed."""
+    with patch.open() as text:
+        done = subprocess.run(
+            [
+                "patch",
+                "-p1",
+                "--force",
+                "--no-backup-if-mismatch",
+                "--reject-file=-",
+                *options,
+            ],
+            check=False,
+            cwd=tree,
+            stdin=text,
+            capture_output=True,
+            text=True,
+        )
+    if done.returncode == 0:
+        return None
+    lines = [x for x in (done.stdout + done.stderr).splitlines() if "FAILED" in x]
+    return lines[0] if lines else (done.stdout + done.stderr).strip()
+
+
+def apply_series(tree: Path) -> None:
+    """Applies fork/patches; what a newer upstream already has is passed over."""
+    for patch in read_series(FORK / "patches/series"):
+        failed = run_patch(tree, patch, "--dry-run")
+        if failed is None:
+            run_patch(tree, patch)
+        elif run_patch(tree, patch, "--reverse", "--dry-run") is None:
+            print(f"{patch.name} is in this source already")
+        else:
+            raise Refusal(
+                f"fork/patches/{patch.name} does not apply to this source ({failed})."
+                f" Unset CAFFE_SOURCE or name a tree nearer to {VERSION};"
+                " or adapt the patch.",
+                code=2 if local_source() else 1,
+            )
+
+
+def sync(fresh: Path, tree: Path) -> int:
+    """Makes `tree` equal `fresh`, touching only files that differ; how many did.
+
+    Unchanged files keep their times, so make rebuilds only what it must. An
+    interrupted sync is mended by the next one.
+    """
+    changed = 0
+    wanted = set(files_below(fresh))
+    for name in files_below(tree) if tree.is_dir() else []:
+        if name not in wanted:
+            (tree / name).unlink()
+            changed += 1
+    for name in sorted(wanted):
+        old, new = tree / name, fresh / name
+        same_kind = old.is_symlink() == new.is_symlink()
+        if same_kind and old.is_file() and filecmp.cmp(old, new, shallow=False):
+            continue
+        old.parent.mkdir(parents=True, exist_ok=True)
+        part = old.with_name(old.name + ".part")
+        shutil.copy(new, part, follow_symlinks=False)
+        part.replace(old)
+        changed += 1
+    return changed
+
+
+def prepare(tree: Path) -> None:
+    source = local_source()
+    tree.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=tree.parent, prefix="caffe-fresh-") as name:
+        fresh = Path(name)
+        if source is None:
+            unpack(fetch(), fresh)
+        else:
+            print(f"copying Caffe's source from {source}", flush=True)
+            copy_source(source, fresh)
+        apply_series(fresh)
+        shutil.copytree(FORK / "src", fresh, dirs_exist_ok=True)
+        changed = sync(fresh, tree)
+    print(f"source prepared: {changed} files new or changed", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description="Prepare the patched Caffe source.", allow_abbrev=False
+    )
+    parser.add_argument("destination", type=Path, nargs="?")
+    parser.add_argument("--fingerprint", action="store_true")
+    args = parser.parse_args()
+    if args.fingerprint == bool(args.destination):
+        parser.error("give a DESTINATION or --fingerprint")
+    try:
+        if args.fingerprint:
+            print(fingerprint())
+        else:
+            prepare(args.destination)
+    except Refusal as refusal:
+        print(f"fork/build.sh: {refusal}", file=sys.stderr)
+        return refusal.code
+    except OSError as error:
+        print(f"fork/build.sh: {error.strerror}: {error.filename}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())
+    sys.exit(130)
