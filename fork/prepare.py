@@ -258,11 +258,15 @@ def apply_series(tree: Path) -> None:
         elif run_patch(tree, patch, "--reverse", "--dry-run") is None:
             print(f"{patch.name} is in this source already")
         else:
+            given = local_source() is not None
             raise Refusal(
-                f"fork/patches/{patch.name} does not apply to this source ({failed})."
-                f" Unset CAFFE_SOURCE or name a tree nearer to {VERSION};"
-                " or adapt the patch.",
-                code=2 if local_source() else 1,
+                f"fork/patches/{patch.name} does not apply ({failed}). "
+                + (
+                    f"Unset CAFFE_SOURCE, or name a tree nearer to {VERSION}."
+                    if given
+                    else "Make it apply to the pinned source, or restore it."
+                ),
+                code=2 if given else 1,
             )
 
 
@@ -304,7 +308,7 @@ def prepare(tree: Path) -> None:
         apply_series(fresh)
         shutil.copytree(FORK / "src", fresh, dirs_exist_ok=True)
         changed = sync(fresh, tree)
-    print(f"source prepared: {changed} files new or changed", flush=True)
+    print(f"source prepared; files new or changed: {changed}", flush=True)
 
 
 def main() -> int:

@@ -222,7 +222,7 @@ VGG8 = Network(
     ),
     input_blob="data/scaled",
     loss_weights=(4e-3, 5e-4, 3e-4),
-    layerwise_lr=(1e-4, 5e-4, 1e-3),
+    layerwise_lr=(2e-4, 5e-4, 1e-3),
     schedules={
         0: Schedule(
             base_lr=0.02,
@@ -241,7 +241,7 @@ VGG8 = Network(
             " rate at which its macro-layer diverges, or less",
         ),
         3: Schedule(
-            base_lr=0.02,
+            base_lr=0.05,
             epochs=0.5,
             batch_size=64,
             tests=2,

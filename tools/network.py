@@ -109,7 +109,7 @@ def _build_here(
     network = read(path)
     if target is None:
         for layer in network.layer:
-            _drop_fillers(layer)  # they take seconds, and shapes don't need them
+            drop_fillers(layer)
     else:
         caffe.set_random_seed(seed)
     with NamedTemporaryFile("w", suffix=".prototxt", encoding="utf-8") as file:
@@ -122,7 +122,8 @@ def _build_here(
     sender.send({n: [tuple(b.shape) for b in blobs] for n, blobs in parameters})
 
 
-def _drop_fillers(layer: caffe_pb2.LayerParameter) -> None:
+def drop_fillers(layer: caffe_pb2.LayerParameter) -> None:
+    """Removes the fillers: they take seconds, and no shape depends on them."""
     for field, value in layer.ListFields():
         if field.name.endswith("_param") and isinstance(value, Message):
             for name in value.DESCRIPTOR.fields_by_name:
