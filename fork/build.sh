@@ -89,7 +89,7 @@ configure() {
     export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=yes
     launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
   fi
-  # Batches of files compiled as one save a third of the time.
+  # A unity build: files compiled in batches, which reads their headers once.
   cmake -S "$source" -B "$objects" -Wno-dev "${launcher[@]}" \
     -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$installed" \
     -DCMAKE_CXX_FLAGS="-fmacro-prefix-map=$source/=" \
@@ -122,15 +122,15 @@ run_make() {  # run_make WHAT TARGET
   echo "$1: done in $((SECONDS - start)) s"
 }
 
+mkdir -p build
 install_packages
 find_tools
-mkdir -p build
 exec 9>build/caffe.lock
 flock --nonblock 9 || { echo "waiting for another build to end"; flock 9; }
 [ -z "$clean" ] || rm -rf "$source" "$objects" "$installed"
 
-tools/venv.sh
 wanted=$(python3 fork/prepare.py --fingerprint) || exit
+tools/venv.sh
 wanted+=" $(.venv/bin/python -c 'import platform as p; from importlib import metadata
 print("python", p.python_version(), "numpy", metadata.version("numpy"))')"
 

@@ -180,9 +180,9 @@ def fetch() -> Path:
             )
             if done.returncode:
                 errors = [x for x in done.stderr.splitlines() if x.startswith("E:")]
+                reason = errors[0][2:].strip() if errors else "apt-get gave no reason"
                 raise Refusal(
-                    f"Downloading {TARBALL} failed"
-                    f" ({errors[0][2:].strip() if errors else 'apt-get gave no reason'})."
+                    f"Downloading {TARBALL} failed ({reason})."
                     f" Run this again when the network is up, {instead}."
                 )
         fetched = state / TARBALL
