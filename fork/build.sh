@@ -93,7 +93,7 @@ configure() {
   cmake -S "$source" -B "$objects" -Wno-dev "${launcher[@]}" \
     -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$installed" \
     -DCMAKE_CXX_FLAGS="-fmacro-prefix-map=$source/=" \
-    -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=6 \
+    -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=14 \
     -DCPU_ONLY=ON -DBLAS=Open -DBUILD_docs=OFF -DBUILD_matlab=OFF \
     -Dpython_version=3 -DPYTHON_EXECUTABLE="$root/.venv/bin/python" \
     "$@" >>"$log" 2>&1 ||

@@ -43,15 +43,26 @@ variant() {
   shift
   for number in "$@"; do
     stage "$number" "$name" || return
-  done 2>&1 | sed -u "s/^/$(printf '%-9s' "$name") | /"
+  done 2>&1 | (
+    trap '' INT # the stage has still to say how it ended
+    exec sed -u "s/^/$(printf '%-9s' "$name") | /"
+  )
 }
 
 stage 0 baseline
 jobs=()
+stop() {
+  trap - INT TERM HUP
+  for job in "${jobs[@]}"; do kill -INT -- "-$job" 2>/dev/null || true; done
+  wait
+  echo "demo.sh: interrupted; the same command goes on from here" >&2
+  exit 130
+}
+trap stop INT TERM HUP
+set -m # each job its own process group, so that stop reaches what it started
 variant baseline 1 4 & jobs+=($!)
 variant sae-all 1 2 3 4 & jobs+=($!)
 variant swwae-all 1 2 3 4 & jobs+=($!)
-trap 'kill "${jobs[@]}" 2>/dev/null || true' TERM HUP
 failed=0
 for job in "${jobs[@]}"; do
   wait "$job" || failed=$?
