@@ -6,7 +6,7 @@ setup(
     name="swwae-caffe",
     version="0.1.0",
     description="Augmented supervised networks with unsupervised objectives, in Caffe",
-    python_requires=">=3.9",
+    python_requires=">=3.11",
     packages=["generator", "generator.templates"],
     package_dir={"generator": "generator", "generator.templates": "templates"},
     package_data={"generator.templates": ["*.j2"]},

@@ -1,6 +1,8 @@
 """python -m generator NET --variant VARIANT: networks and solvers, rendered."""
 
 import argparse
+import os
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,20 @@ from .variants import VARIANTS, find_variant
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; the exit code. A reader that has gone away ends it silently."""
+    try:
+        code = command(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print("\ngenerator: interrupted; nothing was changed", file=sys.stderr)
+        return 130
+    return code
+
+
+def command(arguments: list[str] | None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.list:
@@ -85,7 +101,9 @@ def generate(options: argparse.Namespace) -> None:
     data_option = ""
     if options.data is not None:
         network = replace(network, data=replace(network.data, folder=options.data))
-        data_option = f" --data {options.data}"
+        if not options.data.isprintable() or not options.data:
+            raise UserError("--data: a folder's name, in printable characters.")
+        data_option = f" --data {shlex.quote(options.data)}"
     if depth != network.depth:
         variants = [variant for variant in variants if variant.has_decoder]
         if not variants:

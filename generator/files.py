@@ -116,7 +116,7 @@ def _check(texts: dict[str, str], out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is not a folder; {choose}.")
     try:
-        if out.is_dir() and out != project_root():
+        if out.is_dir() and out.resolve() != project_root():
             foreign = sorted(p.name for p in out.iterdir() if p.name not in OURS)
             if foreign:
                 raise UserError(

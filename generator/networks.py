@@ -119,6 +119,12 @@ class Network:
     input_blob: str = "data"
     decoder_std: float = paper.DECODER_STD
 
+    def __post_init__(self) -> None:
+        if self.schedules[0].batch_size != self.schedules[4].batch_size:
+            raise ValueError(
+                f"{self.name}: stages 0 and 4 share a network and its batch"
+            )
+
     @property
     def depth(self) -> int:
         """L, the last convolution-pooling macro-layer: the default decoding depth."""
@@ -272,5 +278,5 @@ def lookup(kind: str, name: str, known: dict):
     if name in known:
         return known[name]
     nearest = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    hint = f"; did you mean {nearest[0]}?" if nearest else "."
     raise UserError(f"unknown {kind} '{name}'{hint} Known: {', '.join(known)}.")

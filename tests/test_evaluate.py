@@ -261,6 +261,41 @@ def test_a_mistake_is_one_sentence(name, arguments, words, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_baseline_has_no_depth(weights):
+    with pytest.raises(UserError, match="no decoder; leave --depth out"):
+        Model("vgg8", "baseline", 2, weights("baseline"))
+
+
+def test_a_depth_of_its_own_has_weights_of_its_own(weights, tmp_path, monkeypatch):
+    monkeypatch.setattr("runs.RUNS", tmp_path)
+    default = tmp_path / "vgg8/sae-all/stage4/final.caffemodel"
+    own = tmp_path / "vgg8/sae-all/depth2/stage4/final.caffemodel"
+    with pytest.raises(UserError, match="tools/run_stage.sh 4 --net vgg8"):
+        Model("vgg8", "sae-all", 2)
+    for path in (default, own):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(weights("sae-all").read_bytes())
+        assert Model("vgg8", "sae-all", 2).weights_file == path
+    assert Model("vgg8", "sae-all").weights_file == default
+    with pytest.raises(UserError, match="--depth 4"):
+        Model("vgg8", "sae-all", 4)
+
+
+@pytest.mark.parametrize("name", ["evaluate.py", "reconstruct.py"])
+def test_where_nothing_can_be_written_is_said_at_once(name, weights):
+    arguments = ["--net", "vgg8", "--variant", "sae-all", "--weights"]
+    arguments += [weights("sae-all")]
+    more = {
+        "evaluate.py": ["--json", "/nowhere/result.json"],
+        "reconstruct.py": ["val:0", "--out", "/nowhere/out.png"],
+    }
+    done = tool(name, *arguments, *more[name])
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert "no folder /nowhere" in done.stderr
+
+
 def test_weights_of_another_variant_are_named(weights):
     with pytest.raises(UserError, match=r"lacks layer dec:conv3_2 .*another variant"):
         Model("vgg8", "sae-all", None, weights("baseline"))

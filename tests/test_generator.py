@@ -380,6 +380,32 @@ def test_an_unwritable_folder_is_refused():
     assert "/proc/networks" in done.stderr
 
 
+def test_our_own_folder_by_another_name_is_ours():
+    before = tree(ROOT / "models"), tree(ROOT / "solvers")
+    done = generate("vgg8", "--variant", "sae-all", "--out", ".")
+    assert done.returncode == 0, done.stderr
+    assert (tree(ROOT / "models"), tree(ROOT / "solvers")) == before
+
+
+@pytest.mark.parametrize("folder", ["", "a\nb"])
+def test_a_data_folder_that_no_file_can_name_is_refused(folder, tmp_path):
+    done = generate("vgg8", "--data", folder, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "--data" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -m generator --list | head -n 1",
+        shell=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
+
+
 def test_list_and_help_are_for_a_person():
     listing = generate("--list").stdout
     for name in [*NETWORKS, *VARIANTS]:

@@ -4,8 +4,9 @@
 import argparse
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
+from pathlib import Path
 
-from runtime import ROOT, UserError, run, use_project_python
+from runtime import UserError, run, use_project_python
 
 use_project_python("caffe", "lmdb", "numpy", "PIL")
 
@@ -18,7 +19,6 @@ from runs import Run, relative  # noqa: E402
 from generator.networks import find_network  # noqa: E402
 
 AUGMENTED = ("sae-all", "swwae-all")
-OUT = ROOT / "runs" / "demo"
 
 
 def jobs(net: str) -> list[dict]:
@@ -97,7 +97,12 @@ def main() -> int:
     parser.add_argument(
         "--limit", type=int, metavar="N", help="the first N test images only"
     )
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="%(default)s"
+    )
     options = parser.parse_args()
+    out = options.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
     todo = jobs(options.net)
     for job in todo:
         if not job["run"].is_finished():
@@ -115,15 +120,14 @@ def main() -> int:
             rows[futures[future]] = future.result()
             print(f"evaluated {len(rows)} of {len(todo)}", flush=True)
     results = [rows[i] for i in range(len(todo))]
-    OUT.mkdir(parents=True, exist_ok=True)
-    evaluate.write_json(OUT / "summary.json", results)
-    figures.save(picture(options.net, 10), OUT / "reconstructions.png")
+    evaluate.write_json(out / "summary.json", results)
+    figures.save(picture(options.net, 10), out / "reconstructions.png")
     depths = list(range(1, find_network(options.net).depth + 1))
     print(f"\n{results[0]['images']} test images of {options.net}; L2 is the mean of")
     print("||x^ - x||^2, pixels in [0, 1], decoded from pooling layer 1, 2, …\n")
     print(table(results, depths))
-    print(f"\ntable    {relative(OUT / 'summary.json')}")
-    print(f"picture  {relative(OUT / 'reconstructions.png')}")
+    print(f"\ntable    {relative(out / 'summary.json')}")
+    print(f"picture  {relative(out / 'reconstructions.png')}")
     return 0
 
 

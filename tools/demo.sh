@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 
 net=vgg8
 quick=
+[ $# -le 1 ] || { echo "demo.sh: expected at most --quick, found: $*" >&2; exit 2; }
 case "${1-}" in
   "") ;;
   --quick) quick=1 ;;
@@ -15,8 +16,9 @@ case "${1-}" in
 esac
 
 iterations() { [ -z "$quick" ] || echo "--max-iter $1"; }
+out=${RUNS_DIR-runs}/demo
 if [ -n "$quick" ]; then
-  export RUNS_DIR=runs/quick # a full demo must not go on from these
+  export RUNS_DIR=${RUNS_DIR-runs/quick} # a full demo must not go on from these
   images="--limit 2000"
 else
   images=
@@ -25,7 +27,7 @@ fi
 fork/build.sh
 data/fashion_mnist/create.py
 
-# Stock layers gain nothing from a second thread: two trainings at a time do.
+# Stock layers gain nothing from a second thread: several trainings at a time do.
 export OMP_NUM_THREADS=1
 
 # shellcheck disable=SC2046 # --max-iter and its value are two words, or none
@@ -73,4 +75,4 @@ if [ "$failed" != 0 ]; then
 fi
 
 # shellcheck disable=SC2086 # --limit and its value are two words, or none
-.venv/bin/python tools/demo.py --net "$net" $images
+.venv/bin/python tools/demo.py --net "$net" --out "$out" $images

@@ -15,8 +15,9 @@ use_project_python("caffe", "lmdb", "numpy", "PIL")
 
 import numpy as np  # noqa: E402
 from images import Database  # noqa: E402
-from inference import Model, squared_error  # noqa: E402
-from runs import relative  # noqa: E402
+from inference import Model, add_model_arguments, squared_error  # noqa: E402
+from runs import check_writable, relative  # noqa: E402
+from wholefile import whole_file  # noqa: E402
 
 BATCH = 50
 
@@ -141,31 +142,13 @@ def describe(result: dict) -> str:
 
 def write_json(path: Path, value: dict | list) -> None:
     """Writes it whole or not at all; raises UserError where it cannot."""
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror}.") from None
+    with whole_file(path) as file:
+        file.write(json.dumps(value, indent=2).encode() + b"\n")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--net", required=True)
-    parser.add_argument("--variant", required=True)
-    parser.add_argument(
-        "--depth",
-        type=int,
-        metavar="N",
-        help="decode from macro-layer N (default: the last convolutional one)",
-    )
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        metavar="FILE",
-        help="a .caffemodel (default: what the variant's last stage left)",
-    )
+    add_model_arguments(parser)
     parser.add_argument(
         "--scheme",
         default="single-crop",
@@ -180,6 +163,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.limit is not None and options.limit < 1:
         parser.error("--limit: at least one image")
+    if options.json:
+        check_writable(options.json)
     result = row(
         options.net,
         options.variant,

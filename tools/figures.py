@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from images import to_picture
 from PIL import Image, ImageDraw, ImageFont
+from wholefile import whole_file
 
 GAP = 2
 PAPER, INK = (255, 255, 255), (32, 32, 32)
@@ -52,10 +53,6 @@ def default_scale(side: int) -> int:
 
 
 def save(page: Image.Image, path: Path) -> None:
-    """Writes a PNG whole or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        page.save(temporary, format="PNG")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Writes a PNG whole or not at all; raises UserError where it cannot."""
+    with whole_file(path) as file:
+        page.save(file, format="PNG")

@@ -1,5 +1,6 @@
 """A trained network, ready to classify and to reconstruct."""
 
+import argparse
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,18 +46,12 @@ class Model:
         Raises UserError: unknown names, a depth out of range, weights that are
         missing, unreadable, or lack a layer or fit another network.
         """
-        run = Run(net, variant, 4)
         network, self.variant = find_network(net), find_variant(variant)
         self.depth = network.depth if depth is None else depth
         check_depth(net, self.depth)
-        if weights_file is None:
-            weights_file = run.final_weights
-            if not weights_file.is_file():
-                raise UserError(
-                    f"{run.title} has not been run: give --weights FILE, or run"
-                    f" {run.command}"
-                )
-        self.weights_file = weights_file
+        if depth is not None and not self.variant.has_decoder:
+            raise UserError(f"{variant} has no decoder; leave --depth out.")
+        self.weights_file = weights_file or _trained(net, variant, depth)
         self.plan = plan(network, self.variant, self.depth)
         path = f"models/{folder(network, self.variant, self.depth)}/deploy.prototxt"
         self._check_weights(path)
@@ -112,6 +107,38 @@ class Model:
             blobs["prob"].reshape(len(data), -1).copy(),
             None if reconstructions is None else reconstructions.copy(),
         )
+
+
+def _trained(net: str, variant: str, depth: int | None) -> Path:
+    """What stage 4 left at this depth or, decoding only a part, at the default one."""
+    own, default = Run(net, variant, 4, depth), Run(net, variant, 4)
+    lower = depth is not None and depth < find_network(net).depth
+    for run in (own, default) if lower else (own,):
+        if run.final_weights.is_file():
+            return run.final_weights
+    missing = default if lower else own
+    raise UserError(
+        f"{missing.title} has not been run: give --weights FILE, or run"
+        f" {missing.command}"
+    )
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that choose a Model."""
+    parser.add_argument("--net", required=True)
+    parser.add_argument("--variant", required=True)
+    parser.add_argument(
+        "--depth",
+        type=int,
+        metavar="N",
+        help="decode from macro-layer N (default: the last convolutional one)",
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="a .caffemodel (default: what the variant's last stage left)",
+    )
 
 
 def squared_error(reconstructions: np.ndarray, data: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import figures  # noqa: E402
 import numpy as np  # noqa: E402
 import runs  # noqa: E402
 from images import read_image  # noqa: E402
-from inference import Model, squared_error  # noqa: E402
+from inference import Model, add_model_arguments, squared_error  # noqa: E402
 
 
 def load(model: Model, name: str) -> np.ndarray:
@@ -46,20 +46,7 @@ def reconstruct(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--net", required=True)
-    parser.add_argument("--variant", required=True)
-    parser.add_argument(
-        "--depth",
-        type=int,
-        metavar="N",
-        help="decode from macro-layer N (default: the last convolutional one)",
-    )
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        metavar="FILE",
-        help="a .caffemodel (default: what the variant's last stage left)",
-    )
+    add_model_arguments(parser)
     parser.add_argument(
         "images",
         nargs="+",

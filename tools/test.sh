@@ -5,5 +5,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 fork/build.sh --tests
-tools/demo.sh --quick
+rm -rf build/test-runs # what earlier code trained proves nothing
+RUNS_DIR=build/test-runs tools/demo.sh --quick
 .venv/bin/python -m pytest -q "$@"
