@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -64,8 +65,8 @@ def write(
     except (lmdb.Error, OSError) as error:
         raise UserError(
             f"{path} cannot be written ({error}): it takes "
-            f"{megabytes(database_bytes(data))}; make room, or choose another folder "
-            "with --out"
+            f"{megabytes(database_bytes(len(data), data.shape))}; make room, or choose "
+            "another folder with --out"
         ) from error
     finally:
         clear_leftovers(path)
@@ -119,16 +120,19 @@ def is_replaceable(path: Path) -> bool:
     return os.path.isfile(path / DATABASE) and not path.is_symlink()
 
 
-def database_bytes(data: LabelledImages) -> int:
-    """An estimate, from above, of the size of the LMDB that `data` will take."""
-    value = data.images[0].size + DATUM_FIELDS
+def database_bytes(count: int, shape: tuple[int, int, int]) -> int:
+    """An estimate, from above, of the size of an LMDB of `count` images.
+
+    `shape` is each image's: channels, height, width.
+    """
+    value = math.prod(shape) + DATUM_FIELDS
     node = NODE_HEADER + KEY + value + SLOT
     per_page = (PAGE - PAGE_HEADER) // node
     if per_page >= 2:
-        pages = -(-len(data) // per_page)
+        pages = -(-count // per_page)
     else:
-        pages = len(data) * -(-(PAGE_HEADER + value) // PAGE)
-    pages += len(data) // 64  # branches, and leaves that only point
+        pages = count * -(-(PAGE_HEADER + value) // PAGE)
+    pages += count // 64  # branches, and leaves that only point
     return (pages + 64) * PAGE  # some are left free by the last transactions
 
 
@@ -176,7 +180,7 @@ def _write_records(folder: Path, data: LabelledImages, progress: Progress) -> st
     datum = caffe_pb2.Datum(channels=channels, height=height, width=width)
     environment = lmdb.open(
         str(folder),
-        map_size=2 * database_bytes(data),
+        map_size=2 * database_bytes(len(data), data.shape),
         mode=0o644,
         lock=False,  # nobody else knows this folder yet
         sync=False,  # once, at the end

@@ -54,9 +54,7 @@ def read_folder(folder: Path) -> dict[str, LabelledImages]:
         for kind in ("images", "labels")
     }
     missing = [
-        name
-        for name, path in zip(_expected_names(), paths.values())
-        if path is None
+        name for name, path in zip(_expected_names(), paths.values()) if path is None
     ]
     if missing:
         raise UserError(
@@ -80,8 +78,7 @@ def read_pair(images_path: Path, labels_path: Path) -> LabelledImages:
     labels, labels_source = read(labels_path)
     if labels.ndim != 1:
         raise UserError(
-            f"{labels_path}: expected labels in one dimension, found "
-            f"{_shape(labels)}"
+            f"{labels_path}: expected labels in one dimension, found {_shape(labels)}"
         )
     if images.ndim == 3:
         images = images[:, np.newaxis]

@@ -38,20 +38,25 @@ class LabelledImages:
         """How many classes labels from 0 to the largest one tell apart."""
         return int(self.labels.max()) + 1
 
-    def padded(self, side: int) -> LabelledImages:
-        """Centre each image among zeros, `side` × `side` pixels.
-
-        An odd difference puts the extra row below, the extra column to the right.
-        Raises UserError where an image is larger than that.
-        """
+    def padded_shape(self, side: int) -> tuple[int, int, int]:
+        """The shape that `padded` gives; raises UserError as it does."""
         channels, height, width = self.shape
         if side < max(height, width):
             raise UserError(
                 f"images of {height} × {width} do not fit into {side} × {side} pixels: "
                 f"give --pad-to {max(height, width)} or more"
             )
+        return channels, side, side
+
+    def padded(self, side: int) -> LabelledImages:
+        """Centre each image among zeros, `side` × `side` pixels.
+
+        An odd difference puts the extra row below, the extra column to the right.
+        Raises UserError where an image is larger than that.
+        """
+        images = np.zeros((len(self), *self.padded_shape(side)), np.uint8)
+        _, height, width = self.shape
         top, left = (side - height) // 2, (side - width) // 2
-        images = np.zeros((len(self), channels, side, side), np.uint8)
         images[:, :, top : top + height, left : left + width] = self.images
         return replace(self, images=images)
 

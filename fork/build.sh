@@ -2,7 +2,11 @@
 # Builds the patched Caffe (CPU) and installs it to build/caffe. Does nothing when
 # nothing changed; goes on where an interrupted build stopped.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+case ${CAFFE_SOURCE-} in
+  '' | /* | '~'*) ;;
+  *) export CAFFE_SOURCE=$PWD/$CAFFE_SOURCE ;;
+esac
+cd -P "$(dirname "$0")/.."
 root=$PWD
 source=$root/build/caffe-src
 objects=$root/build/caffe-obj
@@ -89,10 +93,15 @@ configure() {
     export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=yes
     launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
   fi
+  # CMake's cache holds absolute paths: a checkout that was moved starts it anew.
+  if [ -f "$objects/CMakeCache.txt" ] && ! grep -qxF \
+    "CMAKE_HOME_DIRECTORY:INTERNAL=$source" "$objects/CMakeCache.txt"; then
+    rm -rf "$objects"
+  fi
   # A unity build: files compiled in batches, which reads their headers once.
   cmake -S "$source" -B "$objects" -Wno-dev "${launcher[@]}" \
     -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$installed" \
-    -DCMAKE_CXX_FLAGS="-fmacro-prefix-map=$source/=" \
+    -DCMAKE_CXX_FLAGS="\"-fmacro-prefix-map=$source/=\"" \
     -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=14 \
     -DCPU_ONLY=ON -DBLAS=Open -DBUILD_docs=OFF -DBUILD_matlab=OFF \
     -Dpython_version=3 -DPYTHON_EXECUTABLE="$root/.venv/bin/python" \
@@ -122,6 +131,12 @@ run_make() {  # run_make WHAT TARGET
   echo "$1: done in $((SECONDS - start)) s"
 }
 
+# Spaces are fine; these would end up unquoted in makefiles and CMake's lists.
+case $root in
+  *[\'\"\`\$\\\;:\&\|\<\>\(\)\[\]*?#%$'\n']*)
+    fail 2 "$root cannot be built in, since its path holds one of\
+ ' \" \` \$ \\ ; : & | < > ( ) [ ] * ? # % or a line break; move the checkout." ;;
+esac
 mkdir -p build
 install_packages
 find_tools

@@ -250,7 +250,6 @@ def test_complete_databases_are_left_alone_unless_forced(create, source, out):
     data = out / "train_lmdb" / "data.mdb"
     before = data.stat()
     assert "nothing to do" in create(*arguments)
-    assert "nothing to do" in create("--out", out)
     assert data.stat() == before
     create(*arguments, "--force")
     assert data.stat().st_ino != before.st_ino
@@ -275,10 +274,55 @@ def test_databases_made_otherwise_are_not_passed_off(create, tmp_path, source, o
     for arguments, words in (
         (("--seed", 1), "was made with seed 0, asked for is 1"),
         (("--pad-to", 40), "was made with padded_to 32, asked for is 40"),
-        (("--source", tmp_path / "other"), "was made with sources_sha256"),
+        (("--source", tmp_path / "other"), "was not made from the files of --source"),
     ):
         sentence = create("--source", source, "--out", out, *arguments, expect=2)
         assert words in sentence and "--force" in sentence
+
+
+def test_other_sets_are_not_passed_off_as_fashion_mnist(create, source, out):
+    create("--source", source, "--out", out)
+    before = read_back(out / "train_lmdb")
+    sentence = create("--out", out, expect=2)
+    assert "train_lmdb was not made from Fashion-MNIST: give --source" in sentence
+    shutil.rmtree(out / "train_lmdb")
+    assert "test_lmdb was not made from Fashion-MNIST" in create("--out", out, expect=2)
+    assert [path.name for path in out.iterdir()] == ["test_lmdb"]
+    create("--source", source, "--out", out)
+    assert read_back(out / "train_lmdb") == before
+
+
+@pytest.mark.parametrize("extra", [(), ("--force",)])
+def test_other_sets_take_a_folder_of_their_own(
+    script, create, monkeypatch, tmp_path, source, extra
+):
+    home = tmp_path / "fashion_mnist"
+    home.mkdir()
+    monkeypatch.setattr(script, "HERE", home)
+    (tmp_path / "link").symlink_to(home)
+    for out in (home, tmp_path / "link"):
+        sentence = create("--source", source, "--out", out, *extra, expect=2)
+        assert f"the four files in {source} are not Fashion-MNIST's" in sentence
+        assert f"{home} is for those alone" in sentence and "--out" in sentence
+    assert list(home.iterdir()) == []
+
+
+def test_without_out_other_sets_are_refused_in_the_scripts_folder(source):
+    before = everything(SCRIPT.parent)
+    process = start("--source", source, "--force")
+    _, sentence = process.communicate(timeout=60)
+    assert process.returncode == 2 and sentence.count("\n") == 1
+    assert f"{SCRIPT.parent} is for those alone" in sentence
+    assert everything(SCRIPT.parent) == before
+
+
+def test_a_package_with_other_files_is_refused(
+    script, create, monkeypatch, source, out
+):
+    monkeypatch.setattr(script, "PACKAGE_FOLDER", source)
+    sentence = create("--out", out, expect=2)
+    assert "are not Fashion-MNIST's: install dataset-fashion-mnist anew" in sentence
+    assert not out.exists()
 
 
 def test_check_reads_everything_back(create, source, out):
@@ -304,7 +348,7 @@ def test_check_reads_everything_back(create, source, out):
     assert "damaged: records_sha256 is" in sentence
 
     data.write_bytes(whole[:-4096])
-    for arguments in (("--check",), ()):
+    for arguments in (("--check",), ("--source", source)):
         sentence = create(*arguments, "--out", out, expect=2)
         assert f"expected {len(whole)} bytes, found {len(whole) - 4096}" in sentence
 
@@ -328,14 +372,13 @@ def test_a_database_of_another_program_takes_force(create, source, out):
     assert len(read_back(out / "train_lmdb")) == 37
 
 
-def test_refused_before_anything_is_written(
-    create, monkeypatch, tmp_path, source, out
-):
+def test_refused_before_anything_is_written(create, monkeypatch, tmp_path, source, out):
     a_file = tmp_path / "file"
     a_file.write_text("")
     cases = [
         (("--source", tmp_path / "no"), out, "is not a folder"),
         (("--source", source, "--pad-to", 4), out, "do not fit into 4 × 4 pixels"),
+        (("--source", source, "--pad-to", 100_000_000), out, "make room"),
         (("--source", source), a_file, "is a file: give --out a folder"),
         (("--source", source), a_file / "below", "is a file"),
         (("--source", source), tmp_path / ("n" * 300), "be made: File name too"),
@@ -438,12 +481,22 @@ def test_a_full_disk_is_said_and_leaves_nothing(source, out):
 
 def test_too_little_space_is_said_beforehand(script, monkeypatch, tmp_path):
     data = LabelledImages(
-        np.zeros((60000, 1, 32, 32), np.uint8), np.zeros(60000, np.uint8), ()
+        np.zeros((60000, 1, 28, 28), np.uint8), np.zeros(60000, np.uint8), ()
     )
     usage = shutil.disk_usage(tmp_path)._replace(free=80_000_000)
     monkeypatch.setattr(script.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(runtime.UserError, match="take 8[5-9] MB, .* 80 MB free"):
-        script.check_space(tmp_path / "new" / "out", [data])
+        script.check_space(tmp_path / "new" / "out", [data], side=32)
+
+
+def test_too_little_memory_is_said_beforehand(
+    script, create, monkeypatch, tmp_path, source, out
+):
+    usage = shutil.disk_usage(tmp_path)._replace(free=10**24)
+    monkeypatch.setattr(script.shutil, "disk_usage", lambda path: usage)
+    sentence = create("--source", source, "--out", out, "--pad-to", 10**7, expect=2)
+    assert f"take {37 * 10**14 // 10**6} MB of memory" in sentence
+    assert "give a smaller --pad-to" in sentence and not out.exists()
 
 
 @pytest.mark.parametrize(
@@ -454,7 +507,7 @@ def test_the_size_is_foretold(tmp_path, count, side):
         np.zeros((count, 1, side, side), np.uint8), np.full(count, 9, np.uint8), ()
     )
     info = datum_lmdb.write(tmp_path / "lmdb", data, {}, lambda done, total: None)
-    foretold = datum_lmdb.database_bytes(data)
+    foretold = datum_lmdb.database_bytes(len(data), data.shape)
     assert info["bytes"] <= foretold <= 1.3 * info["bytes"] + 2**20
 
 
@@ -513,6 +566,8 @@ PACKAGE = Path("/usr/share/datasets/fashion-mnist")
 @pytest.mark.skipif(not PACKAGE.is_dir(), reason="dataset-fashion-mnist is absent")
 def test_fashion_mnist_itself(create, tmp_path):
     said = create("--out", tmp_path)
+    assert "nothing to do" in create("--out", tmp_path)
+    assert "nothing to do" in create("--source", PACKAGE, "--out", tmp_path)
     assert "60000 images, 1 × 32 × 32" in said and "10000 images" in said
     content = gzip.decompress((PACKAGE / "t10k-images-idx3-ubyte.gz").read_bytes())
     labels = gzip.decompress((PACKAGE / "t10k-labels-idx1-ubyte.gz").read_bytes())[8:]

@@ -2,12 +2,14 @@
 """Makes train_lmdb and test_lmdb, which Caffe's Data layers read, from IDX files.
 
 Without --source the images are Fashion-MNIST's, from Debian's package
-dataset-fashion-mnist. With it they are those of any data set in MNIST's layout.
+dataset-fashion-mnist. With it they are those of any data set in MNIST's layout, which
+take a folder of their own (--out).
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 import subprocess
@@ -29,6 +31,17 @@ PACKAGE = "dataset-fashion-mnist"
 PACKAGE_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 PACKAGE_MEGABYTES = 30
 SPLITS = ("train", "test")
+# Of the four files' uncompressed content; it has not changed since it was published.
+FASHION_MNIST_SHA256 = {
+    "train": {
+        "images": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "labels": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    },
+    "test": {
+        "images": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "labels": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    },
+}
 DEFAULT_SEED = 0
 DEFAULT_SIDE = 32  # divides by 8, as three poolings want it
 SHUFFLE = "sorted by the raw stream of NumPy's PCG64(seed)"
@@ -50,20 +63,27 @@ def main() -> None:
     }
     check_writable(out)
     sets = idx.read_folder(source) if source else {}
+    if source and out.resolve() == HERE:
+        mend = f"{HERE} is for those alone, give others a folder with --out"
+        check_fashion_mnist(sets, source, mend)
+    wanted = {split: hashes(data) for split, data in sets.items()}
     present = {}
     for split, path in paths.items():
         if arguments.force or not os.path.lexists(path):
             check_replaceable(path)
         else:
-            present[path] = read_present(path, made_with, sets.get(split))
+            present[path] = read_present(
+                path, made_with, (wanted or FASHION_MNIST_SHA256)[split]
+            )
     missing = {split: path for split, path in paths.items() if path not in present}
     if missing and not sets:
-        sets = idx.read_folder(package_folder())
+        folder = package_folder()
+        sets = idx.read_folder(folder)
+        check_fashion_mnist(sets, folder, f"install {PACKAGE} anew")
+    check_space(out, [sets[split] for split in missing], arguments.pad_to)
     prepared = {
-        path: sets[split].padded(arguments.pad_to).shuffled(arguments.seed)
-        for split, path in missing.items()
+        path: prepare(sets[split], arguments) for split, path in missing.items()
     }
-    check_space(out, list(prepared.values()))
 
     infos = make(out, paths, prepared, made_with) | present
     print_summary({path: infos[path] for path in paths.values()})
@@ -80,7 +100,8 @@ def parse_arguments() -> argparse.Namespace:
         help="folder of the four IDX files, plain or .gz: "
         "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "
         f"t10k-labels-idx1-ubyte (default: Debian's package {PACKAGE}, which is "
-        "installed when it is absent and you are root)",
+        "installed when it is absent and you are root); other images than "
+        "Fashion-MNIST's need --out, too",
     )
     parser.add_argument(
         "--out",
@@ -147,10 +168,18 @@ def check_replaceable(path: Path) -> None:
         )
 
 
-def read_present(path: Path, made_with: dict, data: LabelledImages | None) -> dict:
+def check_fashion_mnist(
+    sets: dict[str, LabelledImages], folder: Path, mend: str
+) -> None:
+    """Raise UserError where `sets`, read from `folder`, are not Fashion-MNIST."""
+    if {split: hashes(data) for split, data in sets.items()} != FASHION_MNIST_SHA256:
+        raise UserError(f"the four files in {folder} are not Fashion-MNIST's: {mend}")
+
+
+def read_present(path: Path, made_with: dict, wanted_hashes: dict[str, str]) -> dict:
     """The info of the database `path`, which must be what is asked for now.
 
-    `data` are the images it has to hold, None where any will do. Raises UserError
+    `wanted_hashes` are those of the files it has to be made from. Raises UserError
     where it was made otherwise.
     """
     try:
@@ -158,10 +187,18 @@ def read_present(path: Path, made_with: dict, data: LabelledImages | None) -> di
     except UserError as error:
         check_replaceable(path)
         raise UserError(f"{error}: --force makes it anew") from error
-    wanted = dict(made_with)
-    if data is not None:
-        wanted["sources_sha256"] = hashes(data)
-    for name, value in wanted.items():
+    if info.get("sources_sha256") != wanted_hashes:
+        fashion = wanted_hashes in FASHION_MNIST_SHA256.values()
+        raise UserError(
+            f"{path} was not made from "
+            + (
+                "Fashion-MNIST: give --source the folder it was made from"
+                if fashion
+                else "the files of --source"
+            )
+            + ", or --out another folder, or make it anew with --force"
+        )
+    for name, value in made_with.items():
         if info.get(name) != value:
             raise UserError(
                 f"{path} was made with {name} {info.get(name)}, asked for is {value}: "
@@ -195,9 +232,7 @@ def package_folder() -> Path:
             f"Debian's package {PACKAGE} is not installed: run sudo {command}, "
             f"{otherwise}"
         )
-    print(
-        f"Installing Debian's package {PACKAGE} ({PACKAGE_MEGABYTES} MB)", flush=True
-    )
+    print(f"Installing Debian's package {PACKAGE} ({PACKAGE_MEGABYTES} MB)", flush=True)
     complaint = _apt_get("install", PACKAGE)
     if complaint:
         # The lists of a fresh machine are often empty, or older than the archive.
@@ -215,6 +250,7 @@ def _apt_get(*arguments: str) -> str:
     waiting = ["-o", "DPkg::Lock::Timeout=120"]  # for another apt-get, seconds
     done = subprocess.run(
         ["apt-get", "--yes", "--no-install-recommends", *waiting, *arguments],
+        check=False,
         env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -226,10 +262,12 @@ def _apt_get(*arguments: str) -> str:
     return errors[0][3:] if errors else f"exit code {done.returncode}"
 
 
-def check_space(out: Path, prepared: list[LabelledImages]) -> None:
-    """Raise UserError where the databases of `prepared` would not fit the disk."""
+def check_space(out: Path, sets: list[LabelledImages], side: int) -> None:
+    """Raise UserError where databases of `sets`, padded, would not fit the disk."""
     folder = nearest_existing(out)
-    needed = sum(map(datum_lmdb.database_bytes, prepared))
+    needed = sum(
+        datum_lmdb.database_bytes(len(data), data.padded_shape(side)) for data in sets
+    )
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
@@ -237,6 +275,20 @@ def check_space(out: Path, prepared: list[LabelledImages]) -> None:
             f"{datum_lmdb.megabytes(free)} free: make room, or choose another folder "
             "with --out"
         )
+
+
+def prepare(data: LabelledImages, arguments: argparse.Namespace) -> LabelledImages:
+    """Shuffle and pad; raises UserError where that takes more memory than there is."""
+    side = arguments.pad_to
+    try:
+        return data.shuffled(arguments.seed).padded(side)
+    except MemoryError as error:
+        needed = len(data) * math.prod(data.padded_shape(side))
+        raise UserError(
+            f"{len(data)} images of {side} × {side} pixels take "
+            f"{datum_lmdb.megabytes(needed)} of memory, which this machine does not "
+            "have: give a smaller --pad-to"
+        ) from error
 
 
 def make(

@@ -84,8 +84,9 @@ class DepoolingLayer : public Layer<Dtype> {
     int pooled;  ///< h or w
     int plane;   ///< H or W
 
-    /// What Caffe's pooling makes of an axis of `size` places.
-    int PooledSize(int size, PoolingParameter_RoundMode round_mode) const;
+    /// What Caffe's pooling makes of this axis of the plane; `padded` says
+    /// whether the plane has padding, be it on the other axis alone.
+    int PooledSize(PoolingParameter_RoundMode round_mode, bool padded) const;
     /// First place and one past the last place of window i that are in the plane.
     int Begin(int i) const;
     int End(int i) const;

@@ -11,14 +11,15 @@ namespace caffe {
 static const int64_t kMaxSwitchPlane = int64_t(1) << 24;
 
 template <typename Dtype>
-int DepoolingLayer<Dtype>::Axis::PooledSize(int size,
-    PoolingParameter_RoundMode round_mode) const {
-  const double steps = static_cast<double>(size + 2 * pad - kernel) / stride;
+int DepoolingLayer<Dtype>::Axis::PooledSize(
+    PoolingParameter_RoundMode round_mode, bool padded) const {
+  const double steps = static_cast<double>(plane + 2 * pad - kernel) / stride;
   int result = 1 + static_cast<int>(
       round_mode == PoolingParameter_RoundMode_CEIL ? std::ceil(steps)
                                                     : std::floor(steps));
-  // A last window that would start in the padding is dropped.
-  if (pad && (result - 1) * stride >= size + pad) {
+  // A last window that would start beyond the plane is dropped, but only from
+  // planes that are padded.
+  if (padded && (result - 1) * stride >= plane + pad) {
     --result;
   }
   return result;
@@ -139,8 +140,9 @@ void DepoolingLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
       y_.kernel = y_.plane;
       x_.kernel = x_.plane;
     }
-    const int pooled_y = y_.PooledSize(y_.plane, round_mode_);
-    const int pooled_x = x_.PooledSize(x_.plane, round_mode_);
+    const bool padded = y_.pad || x_.pad;
+    const int pooled_y = y_.PooledSize(round_mode_, padded);
+    const int pooled_x = x_.PooledSize(round_mode_, padded);
     CHECK(pooled_y == y_.pooled && pooled_x == x_.pooled)
         << "Pooling the shape blob's " << y_.plane << " x " << x_.plane
         << " plane (kernel " << y_.kernel << " x " << x_.kernel << ", stride "

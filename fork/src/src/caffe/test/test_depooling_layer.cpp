@@ -37,6 +37,8 @@ static const PoolingCase kPoolingCases[] = {
   {"padding", 7, 5, 3, 3, 2, 2, 1, 1, false, true},
   {"padding, windows side by side", 4, 6, 2, 2, 2, 2, 1, 1, false, true},
   {"padding, last window dropped", 5, 6, 2, 2, 2, 2, 1, 1, false, false},
+  {"padding above, last window at the right dropped", 4, 5, 2, 1, 1, 3, 1, 0, false,
+      false},
   {"padding of two, cut off", 8, 9, 4, 4, 3, 3, 2, 2, false, false},
   {"rectangular windows", 8, 5, 3, 2, 2, 1, 1, 0, false, false},
   {"dense windows", 5, 4, 3, 3, 1, 1, 1, 1, false, true},

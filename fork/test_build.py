@@ -1,0 +1,210 @@
+"""build.sh with stand-ins for apt, CMake and make: packages, paths, sentences."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+FORK = Path(__file__).resolve().parent
+PACKAGES = (FORK / "packages.txt").read_text().split()
+
+# What they are asked is kept in the file named by $CALLS.
+DPKG_QUERY = """\
+for package; do
+  if grep -qx "$package" "$INSTALLED"; then echo "installed $package"
+  else found=1; fi
+done
+exit ${found-0}
+"""
+APT_GET = """\
+echo "apt-get $*" >>"$CALLS"
+[ -z "${APT_FAILS-}" ] || { echo "E: $APT_FAILS" >&2; exit 100; }
+"""
+CMAKE = """\
+[ -e "$OBJECTS/CMakeCache.txt" ] && state=old || state=clean
+echo "cmake: $state objects" >>"$CALLS"
+echo "CMake Error at nowhere: as the test wants" >&2
+exit 1
+"""
+# Ends the build, where a test wants no more, with a code that nothing else gives.
+PREPARE = 'import os, sys; sys.exit(int(os.environ.get("PREPARE_ENDS", 0)))\n'
+ENDED_AFTER_PACKAGES = 77
+
+
+def write_program(path, script):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}")
+    path.chmod(0o755)
+
+
+class Project:
+    """A fresh clone: fork/ and tools/ as build.sh needs them, no build/."""
+
+    def __init__(self, folder):
+        folder.mkdir(exist_ok=True)
+        self.root = folder / "a clone"
+        self.programs = folder / "programs"
+        self.calls = folder / "calls"
+        self.installed = folder / "installed"
+        self.installed.write_text("\n".join(PACKAGES))
+        self.calls.touch()
+        (self.root / "fork").mkdir(parents=True)
+        for name in ("build.sh", "packages.txt"):
+            shutil.copy(FORK / name, self.root / "fork")
+        self.write("fork/prepare.py", PREPARE)
+        write_program(self.root / "tools/venv.sh", "")
+        write_program(self.root / ".venv/bin/python", "echo python and numpy\n")
+        for name, script in (
+            ("dpkg-query", DPKG_QUERY),
+            ("apt-get", APT_GET),
+            ("cmake", CMAKE),
+            ("id", 'echo "$USER_ID"\n'),
+            ("protoc", ""),
+        ):
+            write_program(self.programs / name, script)
+
+    def write(self, name, content):
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / name).write_text(content)
+
+    def miss(self, *packages):
+        self.installed.write_text("\n".join(set(PACKAGES) - set(packages)))
+
+    def build(self, user=0, cwd=None, **environment):
+        return subprocess.run(
+            [self.root / "fork/build.sh"],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            env={
+                **{k: v for k, v in os.environ.items() if k != "CAFFE_SOURCE"},
+                "PATH": f"{self.programs}{os.pathsep}{os.environ['PATH']}",
+                "CALLS": str(self.calls),
+                "INSTALLED": str(self.installed),
+                "OBJECTS": str(self.root / "build/caffe-obj"),
+                "USER_ID": str(user),
+                **environment,
+            },
+        )
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Project(tmp_path)
+
+
+def test_root_gets_missing_packages_in_a_fresh_clone(project):
+    project.miss("libgflags-dev", "ccache")
+    done = project.build(PREPARE_ENDS=str(ENDED_AFTER_PACKAGES))
+    assert done.returncode == ENDED_AFTER_PACKAGES
+    assert done.stdout == "installing Debian packages: ccache libgflags-dev\n"
+    assert done.stderr == ""
+    update, install = project.calls.read_text().splitlines()
+    assert update == "apt-get -qq update"
+    assert install.endswith(" ccache libgflags-dev") and " install -y " in install
+
+
+def test_nothing_is_installed_where_all_is_there(project):
+    done = project.build(PREPARE_ENDS=str(ENDED_AFTER_PACKAGES))
+    assert done.returncode == ENDED_AFTER_PACKAGES
+    assert (done.stdout, done.stderr, project.calls.read_text()) == ("", "", "")
+
+
+@pytest.mark.parametrize("character", list("'\"`$\\;:&|<>()[]*?#%\n"))
+def test_a_path_that_cannot_be_built_in_is_refused_at_once(tmp_path, character):
+    project = Project(tmp_path / f"odd{character}place")
+    project.miss("ccache")
+    done = project.build()
+    assert done.returncode == 2
+    assert done.stdout == "" == project.calls.read_text()
+    assert done.stderr.startswith(f"fork/build.sh: {project.root} cannot be built in")
+    assert not (project.root / "build").exists()
+
+
+def test_others_are_told_the_command(project):
+    project.miss("libgflags-dev", "ccache")
+    done = project.build(user=1000)
+    assert done.returncode == 2 and done.stdout == "" == project.calls.read_text()
+    assert done.stderr == (
+        "fork/build.sh: Debian packages are missing;"
+        " run: sudo apt-get install ccache libgflags-dev\n"
+    )
+
+
+def test_apts_complaint_is_passed_on(project):
+    project.miss("ccache")
+    done = project.build(APT_FAILS="no space left")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "fork/build.sh: installing them failed (E: no space left);"
+        " mend that, or run: apt-get update && apt-get install ccache\n"
+    )
+
+
+@pytest.mark.parametrize("given", ["trees/caffe", "./trees/caffe", "trees/my caffe"])
+def test_a_relative_source_is_found_from_where_the_person_is(project, tmp_path, given):
+    (tmp_path / given).mkdir(parents=True)
+    project.write(
+        "fork/prepare.py",
+        "import os, sys\n"
+        'sys.exit(0 if os.path.isdir(os.environ["CAFFE_SOURCE"]) else 3)\n',
+    )
+    done = project.build(cwd=tmp_path, CAFFE_SOURCE=given)
+    assert "cmake: clean objects" in project.calls.read_text(), done.stderr
+
+
+@pytest.mark.parametrize("given", ["/somewhere/caffe", "~/caffe", ""])
+def test_other_sources_are_handed_on_as_they_are(project, tmp_path, given):
+    project.write(
+        "fork/prepare.py", 'import os\nprint(os.environ["CAFFE_SOURCE"], "is it")\n'
+    )
+    # Printed as the fingerprint first, which is captured, then as the preparation.
+    done = project.build(cwd=tmp_path, CAFFE_SOURCE=given)
+    assert done.stdout == f"{given} is it\n"
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_objects_of_a_moved_checkout_are_not_used(project, moved):
+    root = Path("/where/it/was") if moved else project.root
+    project.write(
+        "build/caffe-obj/CMakeCache.txt",
+        f"//\nCMAKE_HOME_DIRECTORY:INTERNAL={root}/build/caffe-src\n",
+    )
+    project.write("build/caffe-obj/half.o", "")
+    done = project.build()
+    assert done.returncode == 1 and "configuring failed: CMake Error" in done.stderr
+    state = "clean" if moved else "old"
+    assert project.calls.read_text() == f"cmake: {state} objects\n"
+    assert (project.root / "build/caffe-obj/half.o").exists() == (not moved)
+
+
+def test_through_a_link_the_objects_are_the_same(project, tmp_path):
+    project.write(
+        "build/caffe-obj/CMakeCache.txt",
+        f"CMAKE_HOME_DIRECTORY:INTERNAL={project.root}/build/caffe-src\n",
+    )
+    (tmp_path / "link").symlink_to(project.root)
+    project.root = tmp_path / "link"
+    project.build()
+    assert project.calls.read_text() == "cmake: old objects\n"
+
+
+def test_the_path_to_the_source_is_one_word_to_the_compiler(project):
+    write_program(
+        project.programs / "cmake",
+        'for word; do case $word in -DCMAKE_CXX_FLAGS=*) echo "${word#*=}" >>"$CALLS"\n'
+        "esac; done; exit 1\n",
+    )
+    project.build()
+    flags = project.calls.read_text().strip()
+    # As make's shell takes CMake's flags apart.
+    words = subprocess.run(
+        ["sh", "-c", f"printf '%s\\n' {flags}"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    assert words == [f"-fmacro-prefix-map={project.root}/build/caffe-src/="]
