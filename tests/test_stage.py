@@ -6,6 +6,7 @@ The network's decoder is one deconvolution, so that Caffe's stock layers do.
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -76,6 +77,10 @@ layer {{
   top: "dec:loss@data" loss_weight: {weight}
 }}
 """
+DEPLOY = """
+layer { name: "data" type: "Input" top: "data"
+  input_param { shape { dim: 1 dim: 1 dim: 8 dim: 8 } } }
+"""
 SOLVER = """
 net: "models/{place}/{kind}.prototxt"
 base_lr: {base_lr} lr_policy: "fixed" momentum: 0.9 max_iter: {max_iter}
@@ -122,6 +127,7 @@ class Project:
         folder.mkdir(parents=True, exist_ok=True)
         joint = data(label=True) + trained + FC + decoder
         (folder / "train_val.prototxt").write_text(joint)
+        (folder / "deploy.prototxt").write_text(DEPLOY + frozen)
         if decoder:
             alone = data(label=False) + frozen + DEC.format(weight=1)
             for kind in ("pretrain", "decoder"):
@@ -466,6 +472,49 @@ def test_loss_that_is_not_finite_stops_the_run(project):
             assert all(np.isfinite(blob).all() for blob in blobs)
 
 
+def spoil(path: Path, layer: str) -> None:
+    network = caffe_pb2.NetParameter.FromString(path.read_bytes())
+    (found,) = (each for each in network.layer if each.name == layer)
+    found.blobs[0].data[0] = float("nan")
+    path.write_bytes(network.SerializeToString())
+
+
+def test_weights_that_are_not_finite_are_not_handed_on(project):
+    """No loss tells: the last update spoils them, and the last display is before it."""
+    project.write_solver("baseline", 0, max_iter=23, snapshot=0)
+    solver = project.root / "solvers" / "tiny" / "baseline" / "stage0.prototxt"
+    text = solver.read_text().replace('"fixed"', '"multistep" stepvalue: 22 gamma: inf')
+    solver.write_text(text.replace("test_interval: 23", "test_interval: 1000"))
+    said = project.run(0, code=1)
+    assert "the weights of layer conv1 are no longer finite after iteration 23" in said
+    assert "base_lr (0.01)" in said
+    folder = project.folder("baseline", 0)
+    assert project.status("baseline", 0)["state"] == "failed"
+    assert not list(folder.glob("*.caffemodel"))
+
+
+def test_a_short_run_displays_the_loss_that_is_not_finite(project):
+    project.write_solver("baseline", 0, base_lr=1e30, max_iter=15, display=100)
+    said = project.run(0, code=1)
+    assert re.search(r"loss is -?(nan|inf) at iteration [1-5]\.", said), said
+
+
+def test_snapshots_and_weights_that_are_not_finite_are_refused(trained, tmp_path):
+    donor, _ = trained
+    classifier = tmp_path / "classifier.caffemodel"
+    shutil.copyfile(donor.folder("baseline", 0) / "final.caffemodel", classifier)
+    spoil(classifier, "fc2")
+    project = Project(tmp_path / "project")
+    sentence = f"layer fc2 of {classifier} holds numbers that are not finite"
+    assert sentence in project.run(1, "--weights", classifier, code=2)
+    shutil.copytree(donor.folder("baseline", 0), project.folder("baseline", 0))
+    (snapshot,) = project.folder("baseline", 0).glob("snapshot*.caffemodel")
+    spoil(snapshot, "conv1")
+    said = project.run(0, "--max-iter", 5 * EPOCH)
+    assert f"snapshot {4 * EPOCH} is skipped: layer conv1" in said
+    assert "it starts over" in said
+
+
 def test_refused_weights(trained, tmp_path):
     donor, _ = trained
     classifier = donor.folder("baseline", 0) / "final.caffemodel"
@@ -516,13 +565,81 @@ def test_a_stage_whose_start_was_made_anew(trained, tmp_path):
     started = project.folder("swwae-all", 3) / "final.caffemodel"
     other = project.folder("swwae-layerwise", 2) / "final.caffemodel"
     shutil.copyfile(other, started)
-    said = project.run(4, "--variant", "swwae-all")
-    assert "is finished" in said and "out of date" in said
+    said = project.run(4, "--variant", "swwae-all", code=2)
+    sentence = (
+        "run_stage.sh: stage 4 of tiny/swwae-all is out of date, as the weights"
+        " runs/tiny/swwae-all/stage3/final.caffemodel that it began from have changed"
+        " since; tools/run_stage.sh 4 --net tiny --variant swwae-all --force makes it"
+        " anew.\n"
+    )
+    assert said == sentence
     status = project.status("swwae-all", 4)
     path = project.folder("swwae-all", 4) / "status.json"
     path.write_text(json.dumps(status | {"state": "interrupted"}))
-    said = project.run(4, "--variant", "swwae-all", code=2)
-    assert "began from other weights" in said and "--force" in said
+    assert project.run(4, "--variant", "swwae-all", code=2).endswith(sentence)
+
+
+def test_a_stage_whose_files_have_changed(trained, tmp_path):
+    donor, _ = trained
+    project = Project(tmp_path / "project")
+    shutil.copytree(donor.root / "runs", project.root / "runs")
+    last = (4, "--variant", "swwae-all")
+    network = project.root / "models" / "tiny" / "swwae-all" / "train_val.prototxt"
+    network.write_text("# a comment\n" + network.read_text())
+    project.write_solver("swwae-all", 4, display=3, snapshot=5)
+    assert "is finished" in project.run(*last)  # all that does not matter
+    text = network.read_text()
+    network.write_text(text.replace("loss_weight: 0.5", "loss_weight: 1"))
+    project.write_solver("swwae-all", 4, base_lr=0.02)
+    assert project.run(*last, code=2) == (
+        "run_stage.sh: stage 4 of tiny/swwae-all is out of date, as its solver"
+        " solvers/tiny/swwae-all/stage4.prototxt has changed since and its network"
+        " models/tiny/swwae-all/train_val.prototxt has changed since;"
+        " tools/run_stage.sh 4 --net tiny --variant swwae-all --force makes it anew.\n"
+    )
+    # likewise where it would be resumed
+    path = project.folder("swwae-all", 4) / "status.json"
+    status = project.status("swwae-all", 4)
+    path.write_text(json.dumps(status | {"state": "interrupted"}))
+    assert "stage4.prototxt has changed since" in project.run(*last, code=2)
+    project.run(*last, "--force")
+    assert "is finished" in project.run(*last)
+    # nor does a later stage build on it
+    project.write_solver("swwae-layerwise", 2, base_lr=0.02)
+    said = project.run(*last, "--force", code=2)
+    assert "stage 2 of tiny/swwae-layerwise is out of date" in said
+    command = "tools/run_stage.sh 2 --net tiny --variant swwae-layerwise --force"
+    assert command in said
+
+
+def test_stage_1_needs_no_database(trained, tmp_path):
+    donor, _ = trained
+    project = Project(tmp_path / "project")
+    shutil.rmtree(project.root / "data")
+    said = project.run(1, "--weights", tmp_path / "nowhere", code=2)
+    assert "nowhere cannot be read" in said
+    project.run(1, "--weights", donor.folder("baseline", 0) / "final.caffemodel")
+    names = sorted(p.name for p in project.folder("swwae-layerwise", 1).iterdir())
+    assert names == [".lock", "final.caffemodel", "status.json"]
+    assert parameters(project.folder("swwae-layerwise", 1) / "final.caffemodel")
+    said = project.run(0, code=2)
+    assert "data/tiny/train_lmdb" in said
+    assert "is missing: data/README.md says how one is made." in said
+
+
+def test_a_reader_that_goes_away_costs_no_progress(project):
+    """Ctrl-C in `run_stage.sh … 2>&1 | tee`: tee dies of it first."""
+    project.write_solver("baseline", 0, max_iter=10**7, snapshot=0, display=1000)
+    folder = project.folder("baseline", 0)
+    process = project.start(0)
+    wait_until(lambda: "lr = " in read(folder / "train.log"))
+    process.stdout.close()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 141
+    status = project.status("baseline", 0)
+    assert status["state"] == "interrupted" and status["iterations"] > 0
+    done = status["iterations"]
+    assert (folder / f"snapshot_iter_{done}.solverstate").exists()
 
 
 @pytest.mark.parametrize(
@@ -538,7 +655,9 @@ def test_a_stage_whose_start_was_made_anew(trained, tmp_path):
 )
 def test_mistakes_on_the_command_line(trained, arguments, sentence):
     project, _ = trained
-    assert sentence in project.run(*arguments, code=2)
+    said = project.run(*arguments, code=2)
+    assert sentence in said
+    assert said.splitlines()[-1].startswith("run_stage.sh: ")
 
 
 def test_gpu_of_a_build_without(project):

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import caffe_train
+import devices
 import pytest
 import runs
 from progress import Progress
@@ -25,12 +26,14 @@ NOT_FINITE = [
 ]
 
 
-def train(tmp_path: Path, lines: list[str], then: str) -> caffe_train.Outcome:
+def train(
+    tmp_path: Path, lines: list[str], then: str, progress: Progress | None = None
+) -> caffe_train.Outcome:
     program = f"import os, time\nfor line in {lines!r}: print(line, flush=True)\n{then}"
     return caffe_train.train(
         [sys.executable, "-c", program],
         tmp_path / "train.log",
-        Progress("a stage", 100, None, io.StringIO()),
+        progress or Progress("a stage", 100, None, io.StringIO()),
         lambda path: None,
     )
 
@@ -44,6 +47,62 @@ def test_a_loss_that_is_not_finite_is_named_and_the_program_killed(tmp_path):
     assert value != value
     assert outcome.last == 0
     assert outcome.code == -signal.SIGKILL
+
+
+class Broken(io.StringIO):
+    """What a pipe is whose reader has gone."""
+
+    def flush(self):
+        raise BrokenPipeError
+
+
+def test_a_reader_that_has_gone_stops_the_program_cleanly(tmp_path):
+    slow = (
+        "import signal, sys\n"
+        "def stop(*_):\n"
+        "    time.sleep(0.2)\n"
+        f"    print({PREFIX!r} + 'Optimization stopped early.', flush=True)\n"
+        "    sys.exit()\n"
+        "signal.signal(signal.SIGINT, stop)\n"
+        f"for line in {FINITE!r}: print(line, flush=True)\n"
+        "time.sleep(60)"
+    )
+    start = time.monotonic()
+    progress = Progress("a stage", 100, None, Broken())
+    outcome = train(tmp_path, [], slow, progress)
+    assert time.monotonic() - start < 30
+    assert outcome.stopped and outcome.code == 0
+    assert (tmp_path / "train.log").read_text().endswith("early.\n")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "iterations", "display"),
+    [(20, 469, 20), (20, 100, 10), (20, 15, 1), (20, 3, 1), (0, 1000, 100), (2, 8, 1)],
+)
+def test_short_runs_display_often_enough(wanted, iterations, display):
+    pytest.importorskip("caffe", reason="the patched Caffe is not built")
+    from train import display_interval
+
+    assert display_interval(wanted, iterations) == display
+
+
+def test_the_last_updates_loss_is_displayed_where_a_divisor_is_near():
+    pytest.importorskip("caffe", reason="the patched Caffe is not built")
+    from train import display_interval
+
+    for iterations in (1000, 610, 980):
+        assert iterations % display_interval(19, iterations) == 0
+
+
+def test_the_environment_reaches_the_query_for_gpus(tmp_path, monkeypatch):
+    program = tmp_path / "caffe"
+    program.write_text(
+        '#!/bin/sh\necho "Device id: $CUDA_VISIBLE_DEVICES" >&2\n'
+        '[ "$GLOG_logtostderr" = 1 ]\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert devices.choose(program, None) == ([3], "GPU 3")
 
 
 def test_losses_of_a_test_are_watched_too(tmp_path):
@@ -92,6 +151,7 @@ def test_sentences_for_what_ended_it(tmp_path, monkeypatch, outcome, words):
     from train import fault_of
 
     monkeypatch.setattr(runs, "ROOT", tmp_path)
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
     stage = runs.Run("vgg16", "swwae-all", 4)
     stage.folder.mkdir(parents=True)
     fault = fault_of(stage, outcome)

@@ -11,6 +11,7 @@ from runtime import UserError
 @pytest.fixture(autouse=True)
 def root(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "ROOT", tmp_path)
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
     return tmp_path
 
 
@@ -68,7 +69,7 @@ def test_finished_runs_are_not_missing():
 
 def finish(run):
     run.folder.mkdir(parents=True)
-    run.write_status({"state": "finished"})
+    run.write_status({"state": "finished", "iterations": 0})
     run.final_weights.touch()
 
 
@@ -76,7 +77,7 @@ def test_a_run_that_nothing_holds_was_interrupted():
     run = Run("vgg16", "swwae-all", 4)
     assert run.status() == {}
     with run.locked():
-        run.write_status({"state": "running"})
+        run.write_status({"state": "running", "iterations": 0})
         assert run.status()["state"] == "running"
         with pytest.raises(UserError, match="being run already, by process"):
             run.locked().__enter__()
@@ -85,10 +86,14 @@ def test_a_run_that_nothing_holds_was_interrupted():
     assert stored["state"] == "running"
 
 
-def test_a_damaged_status_names_what_mends_it():
+@pytest.mark.parametrize(
+    "text",
+    ['{"state": "runn', "{}", "[]", '{"state": 1}', '{"state": "finished"}', "\x00"],
+)
+def test_a_damaged_status_names_what_mends_it(text):
     run = Run("vgg16", "swwae-all", 4)
     run.folder.mkdir(parents=True)
-    (run.folder / "status.json").write_text('{"state": "runn')
+    (run.folder / "status.json").write_text(text)
     with pytest.raises(UserError, match="damaged.*run_stage.sh 4 .* --force"):
         run.status()
 

@@ -1,7 +1,9 @@
 """Reading, comparing and merging weights, against messages made by hand."""
 
+import errno
 import hashlib
 import math
+import os
 
 import pytest
 
@@ -11,6 +13,7 @@ pytest.importorskip("caffe", reason="the patched Caffe is not built: fork/build.
 import weights  # noqa: E402
 from caffe.proto import caffe_pb2  # noqa: E402
 from runtime import UserError  # noqa: E402
+from wholefile import whole_file  # noqa: E402
 
 
 def blob(values, shape):
@@ -148,11 +151,11 @@ def test_copy_layers_into_a_network():
     assert not target.layer[0].blobs[0].HasField("num")
 
 
-def test_save_leaves_the_old_file_where_it_fails(tmp_path, monkeypatch):
+def test_save_leaves_the_old_file_where_it_fails(tmp_path):
     path = tmp_path / "x.caffemodel"
     path.write_bytes(b"old")
-    with pytest.raises(RuntimeError), weights.whole_file(path) as temporary:
-        temporary.write_bytes(b"half")
+    with pytest.raises(RuntimeError), whole_file(path) as file:
+        file.write(b"half")
         raise RuntimeError
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
@@ -160,6 +163,36 @@ def test_save_leaves_the_old_file_where_it_fails(tmp_path, monkeypatch):
     weights.save(message, path)
     assert path.read_bytes() == message.SerializeToString()
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_written_is_said(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(UserError, match="cannot write .*folder: Is a directory"):
+        with whole_file(folder, "w") as file:
+            file.write("ä")
+    assert list(tmp_path.iterdir()) == [folder]
+    with pytest.raises(UserError, match="nowhere/x: No such file"):
+        with whole_file(tmp_path / "nowhere" / "x"):
+            pass
+    with pytest.raises(UserError, match="x: No space left on device"):
+        with whole_file(tmp_path / "x"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_whole_text_is_utf_8(tmp_path):
+    with whole_file(tmp_path / "x", "w") as file:
+        file.write("ä")
+    assert (tmp_path / "x").read_bytes() == "ä".encode()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_layers_that_are_not_finite_are_named(value):
+    good, bad = blob([1, 3e38], (2,)), blob([1, value], (2,))
+    assert weights.not_finite(net(a=[good], b=[good, good])) is None
+    assert weights.not_finite(net(a=[good], b=[good, bad])) == "b"
+    assert weights.not_finite(old_net(a=[old_blob([value], 1, 1, 1, 1)])) == "a"
 
 
 def test_count_and_checksum(tmp_path):

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -118,11 +118,13 @@ def train(
     """Runs the command in the project's root until it ends, appending to the log.
 
     Ctrl-C, SIGTERM and SIGHUP make Caffe finish its iteration, save a snapshot and
-    end; a second one kills it. A loss that is not finite kills it. snapshotted is
-    called with the path of every snapshot file when Caffe begins to write it.
+    end; a second one kills it. It ends likewise where nobody can read the progress any
+    more. A loss that is not finite kills it. snapshotted is called with the path of
+    every snapshot file when Caffe begins to write it.
     """
     outcome = Outcome()
     watch = _Watch(progress, snapshotted, outcome)
+    unread = False
     start = monotonic()
     with log.open("a", encoding="utf-8", buffering=1) as file:
         time = datetime.now().astimezone().isoformat(timespec="seconds")
@@ -138,6 +140,9 @@ def train(
                     if outcome.not_finite:
                         process.kill()
                         break
+                    if progress.broken and not unread:
+                        unread = True
+                        process.send_signal(signal.SIGINT)
                 watch.flush()
                 outcome.code = process.wait()
         finally:
@@ -145,7 +150,8 @@ def train(
             process.wait()
             process.stdout.close()
             progress.end()
-    outcome.stopped = bool(interrupted) and (outcome.stopped or outcome.code != 0)
+    asked = unread or bool(interrupted)
+    outcome.stopped = asked and (outcome.stopped or outcome.code != 0)
     outcome.seconds = monotonic() - start
     return outcome
 
@@ -182,7 +188,8 @@ def _stopping(process: subprocess.Popen[str]) -> Iterator[list[int]]:
             return
         process.send_signal(signal.SIGINT)
         # print() must not be called here: the signal may have come within one.
-        os.write(sys.stderr.fileno(), STOPPING_NOTE)
+        with suppress(OSError):  # its reader may have gone
+            os.write(sys.stderr.fileno(), STOPPING_NOTE)
 
     ours = [n for n in STOPPING if signal.getsignal(n) is not signal.SIG_IGN]
     previous = {number: signal.signal(number, hand_on) for number in ours}

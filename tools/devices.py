@@ -1,5 +1,6 @@
 """Chooses what Caffe computes on."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def _query(caffe: Path, gpus: str) -> tuple[list[int], str | None]:
     """The devices that Caffe can use, or why it cannot use all of them."""
     done = subprocess.run(
         [caffe, "device_query", f"--gpu={gpus}"],
-        env={"GLOG_logtostderr": "1"},
+        env=os.environ | {"GLOG_logtostderr": "1", "GLOG_minloglevel": "0"},
         capture_output=True,
         text=True,
         errors="replace",

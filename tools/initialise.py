@@ -7,6 +7,7 @@ import weights
 from prerequisites import (
     check_weights,
     is_done,
+    require,
     require_network,
     require_source,
     source_weights,
@@ -23,22 +24,23 @@ def initialise(stage: Run, options: argparse.Namespace) -> int:
     if not options.force and is_done(stage, options, source, None):
         return 0
     require_source(stage, source)
-    net = require_network(stage, stage.network)
     incoming = weights.load(source)
+    net = require_network(stage, stage.network)
+    deploy = stage.network.with_name("deploy.prototxt")
+    require(deploy, "network", stage.generator_command)
     seed = DEFAULT_SEED if options.seed is None else options.seed
     status = new_status(stage, options, seed, "CPU", source)
     print_table(
         f"{stage.title}: {STAGES[1]}",
         [("network", relative(stage.network)), ("weights", relative(source))],
     )
-    with weights.whole_file(stage.final_weights) as temporary:
-        network.save_initial(stage.network, seed, temporary)
-        built = weights.load(temporary)
-        shapes = weights.shapes(built)
-        comparison = weights.compare(shapes, incoming)
-        check_weights(stage, net, stage.network, source, shapes, incoming, options)
-        weights.copy_layers(incoming, built, comparison.copied)
-        temporary.write_bytes(built.SerializeToString())
+    image = network.image_shape(deploy)
+    built = network.initial(stage.network, seed, image, stage.folder)
+    shapes = weights.shapes(built)
+    comparison = weights.compare(shapes, incoming)
+    check_weights(stage, net, stage.network, source, shapes, incoming, options)
+    weights.copy_layers(incoming, built, comparison.copied)
+    weights.save(built, stage.final_weights)
     print_table(None, weight_rows(comparison, shapes, kept=False))
     status |= counts(comparison, shapes)
     finish(stage, status, iterations=0)

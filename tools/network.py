@@ -6,10 +6,11 @@ process of their own, which also gives the memory back.
 
 import os
 import sys
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryDirectory, TemporaryFile
 from typing import TypeVar
 
 import caffe
@@ -21,7 +22,8 @@ from runs import relative
 from runtime import ROOT, UserError
 
 FileMessage = TypeVar("FileMessage", bound=Message)
-Shapes = dict[str, list[tuple[int, ...]]]
+Shape = tuple[int, ...]
+Shapes = dict[str, list[Shape]]
 """Layer -> the shapes of its parameters."""
 
 
@@ -71,20 +73,57 @@ def parameter_shapes(path: Path) -> Shapes:
     return _build(path)
 
 
-def save_initial(path: Path, seed: int, target: Path) -> None:
-    """Saves the weights that the fillers give a network in the training phase.
+def initial(
+    path: Path, seed: int, image: Shape, scratch: Path
+) -> caffe_pb2.NetParameter:
+    """The weights that the fillers give a network in the training phase.
 
-    Raises UserError as `parameter_shapes` does.
+    image: the shape that its Data layers' images have; no database is read. scratch: a
+    folder with room for the weights. Raises UserError as `parameter_shapes` does.
     """
-    _build(path, seed, target)
+    with TemporaryDirectory(dir=scratch) as folder:
+        target = Path(folder) / "initial.caffemodel"
+        _build(path, _Initial(seed, image, target))
+        return caffe_pb2.NetParameter.FromString(target.read_bytes())
 
 
-def _build(path: Path, seed: int | None = None, target: Path | None = None) -> Shapes:
+def image_shape(path: Path) -> Shape:
+    """What a deploy network's Input layer takes, as (1, channels, height, width).
+
+    Raises UserError where it has none, and as `read` does.
+    """
+    for layer in read(path).layer:
+        if layer.type == "Input" and layer.input_param.shape:
+            return (1, *layer.input_param.shape[0].dim[1:])
+    raise UserError(f"{relative(path)} has no Input layer with a shape.")
+
+
+def without_data(net: caffe_pb2.NetParameter, image: Shape) -> None:
+    """Replaces Data layers by Input layers of one image and one label."""
+    for layer in net.layer:
+        if layer.type == "Data":
+            layer.type = "Input"
+            layer.ClearField("data_param")
+            layer.ClearField("transform_param")
+            for shape, _ in zip((image, (1,)), layer.top, strict=False):
+                layer.input_param.shape.add(dim=shape)
+
+
+@dataclass(frozen=True)
+class _Initial:
+    """Makes `_build` save the weights that it begins with."""
+
+    seed: int
+    image: Shape
+    target: Path
+
+
+def _build(path: Path, initial: _Initial | None = None) -> Shapes:
     context = get_context("fork")  # pycaffe takes a second to import: not twice
     receiver, sender = context.Pipe(duplex=False)
     with TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
         child = context.Process(
-            target=_build_here, args=(path, seed, target, said.fileno(), sender)
+            target=_build_here, args=(path, initial, said.fileno(), sender)
         )
         child.start()
         sender.close()
@@ -101,23 +140,24 @@ def _build(path: Path, seed: int | None = None, target: Path | None = None) -> S
 
 
 def _build_here(
-    path: Path, seed: int | None, target: Path | None, said: int, sender: Connection
+    path: Path, initial: _Initial | None, said: int, sender: Connection
 ) -> None:
     """Sends the shapes, unless Caffe ends the process; its words go to `said`."""
     os.dup2(said, sys.stderr.fileno())
     os.chdir(ROOT)
     network = read(path)
-    if target is None:
+    if initial is None:
         for layer in network.layer:
             drop_fillers(layer)
     else:
-        caffe.set_random_seed(seed)
+        without_data(network, initial.image)
+        caffe.set_random_seed(initial.seed)
     with NamedTemporaryFile("w", suffix=".prototxt", encoding="utf-8") as file:
         file.write(text_format.MessageToString(network))
         file.flush()
         built = caffe.Net(file.name, caffe.TRAIN)
-    if target is not None:
-        built.save(str(target))
+    if initial is not None:
+        built.save(str(initial.target))
     parameters = built.params.items()
     sender.send({n: [tuple(b.shape) for b in blobs] for n, blobs in parameters})
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import network
 import weights
 from caffe.proto import caffe_pb2
-from runs import CAFFE, Run, relative
+from changes import refuse_changes, refuse_changes_before
+from runs import Run, relative
 from runtime import ROOT, UserError
 
 DECODER = "dec:"  # how the names of decoders begin
@@ -22,10 +23,12 @@ def source_weights(stage: Run, options: argparse.Namespace) -> Path | None:
 
 
 def require_source(stage: Run, source: Path | None) -> None:
+    """Raises UserError where a stage before is missing, or out of date."""
     if source is None or (stage.previous and source != stage.previous.final_weights):
         return
     missing = [] if stage.previous is None else stage.missing()
     if not missing:
+        refuse_changes_before(stage)
         return
     last = missing[-1].status()
     found = "has not been run"
@@ -52,29 +55,36 @@ def require(path: Path, kind: str, command: str) -> None:
 
 
 def require_network(stage: Run, path: Path) -> caffe_pb2.NetParameter:
-    """The network, once it and its databases are there."""
+    """The network, once it is there."""
     require(path, "network", stage.generator_command)
-    net = network.read(path)
+    return network.read(path)
+
+
+def require_databases(net: caffe_pb2.NetParameter, path: Path) -> None:
+    """Raises UserError where one that a network reads is not there."""
     for source in network.sources(net):
         folder = ROOT / source
         if (folder / "data.mdb").is_file():
             continue
         script = folder.parent / "create.py"
-        mend = f"make it with {relative(CAFFE.with_name('convert_imageset'))}"
+        mend = "data/README.md says how one is made"
         if script.is_file():
             mend = f"run {relative(script)}"
         raise UserError(
-            f"the database {source}, which {relative(path)} reads, is missing: {mend}"
+            f"the database {source}, which {relative(path)} reads, is missing: {mend}."
         )
-    return net
 
 
 def is_done(
     stage: Run, options: argparse.Namespace, source: Path | None, target: int | None
 ) -> bool:
-    """Says so if the stage has been finished, and if its start has changed since."""
+    """Says so if the stage has been finished.
+
+    Raises UserError where what it was made with has changed since.
+    """
     if not stage.is_finished():
         return False
+    refuse_changes(stage, source, options.again)
     status = stage.status()
     if target is not None and status["iterations"] < target:
         done = status["iterations"]
@@ -85,13 +95,6 @@ def is_done(
         f"{stage.title} is finished{iterations}: {relative(stage.final_weights)}"
         " (--force starts it over)"
     )
-    began = status["weights_in"]
-    there = began and source and source.is_file()
-    if there and weights.sha256(source) != began["sha256"]:
-        print(
-            f"{relative(source)} is not what it started from ({began['path']} then):"
-            f" its weights are out of date, unless you run {options.again} --force"
-        )
     return True
 
 
@@ -115,6 +118,10 @@ def check_weights(
         mend = f"make it again: {stage.previous.command} --force"
     comparison = weights.compare(shapes, incoming)
     where = relative(source)
+    if layer := weights.not_finite(incoming):
+        raise UserError(
+            f"layer {layer} of {where} holds numbers that are not finite: {mend}"
+        )
     if comparison.different:
         name = comparison.different[0]
         more = len(comparison.different) - 1

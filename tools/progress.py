@@ -47,6 +47,7 @@ class Progress:
         self._first: tuple[int, float] | None = None  # iteration and time
         self._shown = -self._interval  # when
         self._waiting: Block | None = None  # came too soon after the last one
+        self.broken = False  # whether the stream takes no more: its reader has gone
 
     def show(self, block: Block) -> None:
         now = monotonic()
@@ -61,7 +62,7 @@ class Progress:
         """A line that stays, below what was shown before it."""
         self._flush()
         self._refresh([])
-        print(text, file=self._stream, flush=True)
+        self._write(text + "\n")
 
     def end(self) -> None:
         """Shows what has waited; leaves what is on the screen where it is."""
@@ -105,13 +106,11 @@ class Progress:
 
     def _refresh(self, lines: list[str]) -> None:
         """Replaces the block on the screen; a line is never wider than it."""
-        if self._height:
-            self._stream.write(f"\x1b[{self._height}A\x1b[J")
+        text = f"\x1b[{self._height}A\x1b[J" if self._height else ""
         width = shutil.get_terminal_size().columns
-        for line in lines:
-            self._stream.write(line[: width - 1] + "\n")
+        text += "".join(line[: width - 1] + "\n" for line in lines)
         self._height = len(lines)
-        self._stream.flush()
+        self._write(text)
 
     def _table_line(self, block: Block, now: float) -> None:
         names = [output.name for output in block.outputs]
@@ -140,7 +139,16 @@ class Progress:
         row = f"{iteration:>{first}}  {rate:>6}  {left:>8}  {loss:>10}"
         for name, cell in zip(self._columns, cells, strict=False):
             row += f"  {cell:>{max(10, len(name))}}"
-        print(row, file=self._stream, flush=True)
+        self._write(row + "\n")
+
+    def _write(self, text: str) -> None:
+        if self.broken:
+            return
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            self.broken = True
 
 
 def duration(seconds: float) -> str:

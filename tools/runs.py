@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import ROOT, UserError
+from wholefile import whole_file
 
 from generator.networks import NETWORKS, lookup
 from generator.variants import find_variant
@@ -37,6 +38,8 @@ STAGES = {
     4: "trains encoder, classifier and decoder together",
 }
 """What each stage does (Section 4.1; stage 0 is ours)."""
+
+STATES = ("running", "finished", "interrupted", "failed")
 
 NETWORK_FILES = ("train_val", "train_val", "pretrain", "decoder", "train_val")
 """Which of a variant's networks each stage works on."""
@@ -153,11 +156,13 @@ class Run:
         """What status.json says; {} where the run has never been started.
 
         A run that says "running" and that no program holds was killed: its state is
-        given as "interrupted". Raises UserError where the file is not JSON.
+        given as "interrupted". Raises UserError where the file is no status.
         """
         path = self.folder / "status.json"
         try:
             status = json.loads(path.read_text(encoding="utf-8"))
+            if not _is_status(status):
+                raise ValueError("it lacks the stage's state or iterations")
         except FileNotFoundError:
             return {}
         except ValueError as error:
@@ -172,10 +177,9 @@ class Run:
     def write_status(self, status: dict[str, Any]) -> None:
         """Replaces status.json as a whole, or leaves it as it was."""
         path = self.folder / "status.json"
-        temporary = path.with_suffix(".json.partial")
         text = json.dumps(status, indent=2, ensure_ascii=False, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(path)
+        with whole_file(path, "w") as file:
+            file.write(text + "\n")
 
     def is_finished(self) -> bool:
         return self.status().get("state") == "finished" and self.final_weights.is_file()
@@ -219,6 +223,14 @@ class Run:
         if before is None or before.is_finished():
             return []
         return [*before.missing(), before]
+
+
+def _is_status(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.get("state") in STATES
+        and isinstance(value.get("iterations"), int)
+    )
 
 
 def known_nets() -> list[str]:

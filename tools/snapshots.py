@@ -75,7 +75,17 @@ def weights_fault(path: Path, wanted: weights.Shapes) -> str | None:
         return f"{path.name} is of another network ({comparison.different[0]} differs)"
     if comparison.missing:
         return f"{path.name} lacks {comparison.missing[0]}"
+    if layer := weights.not_finite(network):
+        return f"layer {layer} in {path.name} holds numbers that are not finite"
     return None
+
+
+def layer_not_finite(folder: Path, iteration: int) -> str | None:
+    """The layer that spoils a snapshot's weights; None too where they are torn."""
+    try:
+        return weights.not_finite(weights.load(weights_file(folder, iteration)))
+    except UserError:
+        return None
 
 
 def prune(folder: Path, keep: int) -> None:

@@ -21,6 +21,7 @@ use_project_python()
 
 from runs import CAFFE, STAGES, Run, relative  # noqa: E402
 
+PROGRAM = "run_stage.sh"  # what people start, and see in errors
 DEFAULT_VARIANT = "swwae-all"
 
 
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
     again = [a for a in arguments if a != "--force"]
-    options.again = shlex.join(["tools/run_stage.sh", *again])
+    options.again = shlex.join([f"tools/{PROGRAM}", *again])
     variant = options.variant or DEFAULT_VARIANT
     stage = Run(options.net, variant, options.stage, options.depth)
     if not CAFFE.is_file():
@@ -55,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     stages = "\n".join(f"  {stage}  {what}" for stage, what in STAGES.items())
     parser = argparse.ArgumentParser(
-        prog="tools/run_stage.sh",
+        prog=PROGRAM,
         description=f"Runs one training stage with `caffe train`:\n\n{stages}",
         epilog=__doc__.partition("\n\n")[2],
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -117,4 +118,5 @@ def _at_least(least: int) -> Callable[[str], int]:
 
 
 if __name__ == "__main__":
+    sys.argv[0] = PROGRAM
     run(main)

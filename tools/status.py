@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import changes
 import provenance
 import weights
 from caffelog import Series, read_log
@@ -42,6 +43,7 @@ def new_status(
         "device": device,
         "host": provenance.host(),
         "versions": provenance.versions(CAFFE),
+        **changes.made_with(stage),
         "weights_in": None if source is None else file_record(source),
         "weights_out": None,
         "iterations": 0,

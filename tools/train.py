@@ -13,19 +13,21 @@ import network
 import snapshots
 import weights
 from caffe.proto import caffe_pb2
+from changes import refuse_changes
 from google.protobuf import text_format
 from initialise import DEFAULT_SEED
 from prerequisites import (
     check_weights,
     is_done,
     require,
+    require_databases,
     require_network,
     require_source,
     source_weights,
 )
 from progress import Progress
 from runs import CAFFE, STAGES, Run, relative
-from runtime import ROOT, UserError
+from runtime import ROOT
 from status import (
     counts,
     end,
@@ -36,8 +38,10 @@ from status import (
     print_table,
     weight_rows,
 )
+from wholefile import whole_file
 
 INTERRUPTED = 130
+DISPLAYS = 10  # of the losses, at least: one that is not finite must be seen
 KEPT_SNAPSHOTS = 2  # while training; the last one stays
 PARTIAL = (2, 3)
 """Stages whose networks lack layers that later ones need: those are carried along."""
@@ -73,6 +77,7 @@ def train(stage: Run, options: argparse.Namespace) -> int:
     require_source(stage, source)
     net_path = ROOT / solver.net
     net = require_network(stage, net_path)
+    require_databases(net, net_path)
     incoming = None if source is None else weights.load(source)
     shapes = network.parameter_shapes(net_path)
     if incoming is None:
@@ -88,7 +93,7 @@ def train(stage: Run, options: argparse.Namespace) -> int:
     status |= counts(comparison, shapes)
     start = None
     if not options.force:
-        start = resume_point(stage, shapes, status)
+        start = resume_point(stage, shapes, status, source, options.again)
     set_up(solver, stage, target, seed, gpus)
     images = (network.batch_size(net) or 0) * solver.iter_size * max(1, len(gpus))
     plan = Plan(
@@ -111,9 +116,16 @@ def train(stage: Run, options: argparse.Namespace) -> int:
 
 
 def resume_point(
-    stage: Run, shapes: weights.Shapes, status: dict[str, Any]
+    stage: Run,
+    shapes: weights.Shapes,
+    status: dict[str, Any],
+    source: Path | None,
+    again: str,
 ) -> int | None:
-    """The iteration to resume from, its history added to the new status."""
+    """The iteration to resume from, its history added to the new status.
+
+    Raises UserError where what the run began with has changed since.
+    """
     start, skipped = snapshots.newest_whole(stage.folder, shapes)
     for fault in skipped:
         print(fault)
@@ -122,21 +134,11 @@ def resume_point(
         if before:
             print(f"{stage.title} has no snapshot to go on from: it starts over")
         return None
-    began, now = before.get("weights_in"), status["weights_in"]
-    if before and checksum(began) != checksum(now):
-        raise UserError(
-            f"{stage.title} began from other weights than"
-            f" {now['path'] if now else 'none'}: those have changed since, or --weights"
-            " differs. Start it over with --force."
-        )
+    refuse_changes(stage, source, again)
     status["seconds"] = before.get("seconds", 0.0)
     status["started"] = before.get("started", status["started"])
     status["resumed_from"] = [*before.get("resumed_from", []), start]
     return start
-
-
-def checksum(record: dict[str, str] | None) -> str | None:
-    return None if record is None else record["sha256"]
 
 
 def set_up(
@@ -148,6 +150,7 @@ def set_up(
 ) -> None:
     """Fills in what the command line and the run's folder decide."""
     solver.max_iter = target
+    solver.display = display_interval(solver.display, target)
     solver.random_seed = seed
     solver.solver_mode = solver.GPU if gpus else solver.CPU
     solver.snapshot_prefix = relative(stage.folder / snapshots.PREFIX)
@@ -155,12 +158,23 @@ def set_up(
     solver.snapshot_after_train = True
 
 
+def display_interval(wanted: int, iterations: int) -> int:
+    """Every how many iterations losses are displayed, at least DISPLAYS times in all.
+
+    One that divides the iterations is taken if one is near: Caffe then displays the
+    loss after the last update too. wanted: 0 where the solver displays none.
+    """
+    most = max(1, iterations // DISPLAYS)
+    most = min(wanted, most) if wanted else most
+    near = range(most, most // 2, -1)
+    return next((each for each in near if iterations % each == 0), most)
+
+
 def run_caffe(stage: Run, plan: Plan, status: dict[str, Any]) -> int:
     """Writes the effective solver, trains, and records how it ended."""
     solver_path = stage.folder / "solver.prototxt"
-    with weights.whole_file(solver_path) as temporary:
-        text = text_format.MessageToString(plan.solver)
-        temporary.write_text(text, encoding="utf-8")
+    with whole_file(solver_path, "w") as file:
+        file.write(text_format.MessageToString(plan.solver))
     command = [relative(CAFFE), "train", f"--solver={relative(solver_path)}"]
     if plan.start is not None:
         state = snapshots.solver_state(stage.folder, plan.start)
@@ -190,12 +204,25 @@ def run_caffe(stage: Run, plan: Plan, status: dict[str, Any]) -> int:
     status["seconds"] = round(status["seconds"] + outcome.seconds, 3)
     status |= log_results(stage.log)
     if outcome.not_finite:
-        return stop_not_finite(stage, plan, status, outcome)
+        name, value, iteration = outcome.not_finite
+        loss = "total loss" if name == "total loss" else f"loss {name}"
+        fault = f"the {loss} is {value} at iteration {iteration:,}."
+        good = outcome.last if outcome.last is not None else plan.start
+        return stop_not_finite(stage, plan, status, fault, good)
     done, _ = snapshots.newest_whole(stage.folder, plan.shapes)
     status["iterations"] = done or 0
     session = status["iterations"] - (plan.start or 0)
     if outcome.seconds and session > 0:
         status["iterations_per_second"] = round(session / outcome.seconds, 4)
+    newest = max(snapshots.iterations(stage.folder), default=None)
+    if newest != done:
+        layer = snapshots.layer_not_finite(stage.folder, newest)
+        if layer is not None:
+            fault = (
+                f"the weights of layer {layer} are no longer finite after iteration"
+                f" {newest:,}."
+            )
+            return stop_not_finite(stage, plan, status, fault, done)
     if outcome.stopped:
         end(stage, status, "interrupted")
         print(
@@ -223,27 +250,22 @@ def hand_on(stage: Run, plan: Plan, iteration: int) -> None:
         weights.copy_layers(incoming, final, plan.comparison.unused)
         weights.save(final, stage.final_weights)
     else:
-        with weights.whole_file(stage.final_weights) as temporary:
-            shutil.copyfile(last, temporary)
+        with last.open("rb") as snapshot, whole_file(stage.final_weights) as file:
+            shutil.copyfileobj(snapshot, file)
     snapshots.prune(stage.folder, keep=1)
 
 
 def stop_not_finite(
-    stage: Run, plan: Plan, status: dict[str, Any], outcome: caffe_train.Outcome
+    stage: Run, plan: Plan, status: dict[str, Any], fault: str, good: int | None
 ) -> int:
-    """Ends a run whose loss has left the numbers; keeps snapshots that had not."""
-    name, value, iteration = outcome.not_finite
-    good = outcome.last if outcome.last is not None else plan.start
+    """Ends a run that has left the numbers; keeps its snapshots up to the good one."""
     snapshots.remove_after(stage.folder, -1 if good is None else good)
     left = snapshots.iterations(stage.folder)
     status["iterations"] = left[0] if left else 0
-    fault = f"the loss {name} is {value} at iteration {iteration:,}."
-    if name == "total loss":
-        fault = f"the total loss is {value} at iteration {iteration:,}."
     end(stage, status, "failed", fault)
     return failure(
         f"{fault} Lower base_lr ({plan.solver.base_lr:g}) in {relative(stage.solver)},"
-        f" or that loss's weight, and start over: {plan.again} --force"
+        f" or a loss's weight, and start over: {plan.again} --force"
     )
 
 
@@ -259,8 +281,8 @@ def fault_of(stage: Run, outcome: caffe_train.Outcome) -> str | None:
         return f"Caffe stopped: {outcome.fatal.strip()}{space}. {log}"
     if outcome.code == -signal.SIGKILL:
         return (
-            "caffe was killed, as is done when memory runs out: halve batch_size and"
-            f" double iter_size. {log}"
+            "caffe was killed, as is done when memory runs out: free some, or halve"
+            f" batch_size, double iter_size and start over with --force. {log}"
         )
     if outcome.code < 0:
         return f"caffe died of {signal.Signals(-outcome.code).name}. {log}"
