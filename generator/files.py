@@ -5,8 +5,6 @@ import os
 import tempfile
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from .errors import UserError
 from .layers import value_text
 from .stages import Plan
@@ -24,7 +22,14 @@ def project_root() -> Path:
     return root if (root / "templates").is_dir() else Path.cwd()
 
 
-def _environment() -> Environment:
+def _environment():
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ModuleNotFoundError:
+        raise UserError(
+            "this Python has no jinja2: run tools/venv.sh once, and then"
+            " .venv/bin/python -m generator …"
+        ) from None
     folders = [HERE / "templates", HERE.parent / "templates"]
     environment = Environment(
         loader=FileSystemLoader(folders),

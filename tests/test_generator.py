@@ -395,6 +395,24 @@ def test_a_data_folder_that_no_file_can_name_is_refused(folder, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_python_without_jinja2_is_told_which_one_to_use(tmp_path):
+    program = (
+        "import sys; sys.modules['jinja2'] = None\n"
+        "from generator.__main__ import main\n"
+        "sys.exit(main(['vgg8', '--out', sys.argv[1]]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "out"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert ".venv/bin/python -m generator" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_reader_that_goes_away_is_no_error():
     done = subprocess.run(
         f"{sys.executable} -m generator --list | head -n 1",
