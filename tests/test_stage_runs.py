@@ -127,3 +127,16 @@ def test_check_writable(root):
         runs.check_writable(root)
     with pytest.raises(UserError, match="no folder sub: make it"):
         runs.check_writable(root / "sub" / "x.png")
+
+
+def test_a_refused_run_leaves_no_folder(root):
+    started, refused = Run("vgg8", "sae-all", 3), Run("vgg8", "sae-all", 4)
+    with started.locked():
+        started.log.write_text("iteration 1")
+    for run in (refused, Run("vgg8", "baseline", 4)):
+        with pytest.raises(UserError), run.locked():
+            assert run.is_locked()
+            raise UserError("weights are missing")
+        assert not run.folder.exists()
+    assert started.log.read_text() == "iteration 1"
+    assert [p.name for p in (root / "runs/vgg8").iterdir()] == ["sae-all"]

@@ -14,7 +14,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -211,7 +211,21 @@ class Run:
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
-            yield
+            try:
+                yield
+            finally:
+                self._remove_if_unused()
+
+    def _remove_if_unused(self) -> None:
+        """A refused run leaves no folder behind that says nothing."""
+        if [path.name for path in self.folder.iterdir()] != [self._lock_file.name]:
+            return
+        self._lock_file.unlink()
+        folder = self.folder
+        with suppress(OSError):  # the first that holds another run, too, stays
+            while folder != RUNS:
+                folder.rmdir()
+                folder = folder.parent
 
     @property
     def _lock_file(self) -> Path:
