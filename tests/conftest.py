@@ -1,5 +1,10 @@
-"""What all tests need before they import Caffe."""
+"""What all tests need before they import Caffe or start programs."""
 
 import os
+import signal
 
 os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe reports every layer otherwise
+
+# Started in the background, a shell has us ignore Ctrl-C, and so would the programs
+# that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
