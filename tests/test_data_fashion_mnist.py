@@ -563,7 +563,6 @@ def test_without_apt_source_is_asked_for(script, monkeypatch, tmp_path):
 PACKAGE = Path("/usr/share/datasets/fashion-mnist")
 
 
-@pytest.mark.skipif(not PACKAGE.is_dir(), reason="dataset-fashion-mnist is absent")
 def test_fashion_mnist_itself(create, tmp_path):
     said = create("--out", tmp_path)
     assert "nothing to do" in create("--out", tmp_path)
