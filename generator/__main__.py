@@ -9,9 +9,10 @@ from pathlib import Path
 
 from .errors import UserError
 from .files import project_root, render, write
-from .layers import shape_text
-from .mirror import activations
-from .networks import NETWORKS, Network, find_network
+from .layers import Layer, shape_text
+from .mirror import Decoding, decoder
+from .networks import NETWORKS, find_network
+from .sequence import Network
 from .stages import Plan, plan
 from .variants import VARIANTS, find_variant
 
@@ -118,7 +119,7 @@ def generate(options: argparse.Namespace) -> None:
 
 def depth_names(network: Network) -> str:
     """1 conv1_2, 2 conv2_2, ...: what each depth is called."""
-    trail = activations(network)[1:]
+    trail = network.activations[1:]
     return ", ".join(f"{index} {a.name}" for index, a in enumerate(trail, start=1))
 
 
@@ -126,10 +127,10 @@ def listing() -> str:
     """Networks and variants, for a person."""
     lines = ["networks"]
     for network in NETWORKS.values():
-        image = shape_text(network.image)
+        image = shape_text(network.image.shape)
         lines.append(f"  {network.name:8}{network.title}")
         lines.append(
-            f"  {'':8}image {image}, {network.classifier[-1].num_output} classes,"
+            f"  {'':8}image {image}, {network.scores.shape[0]} classes,"
             f" data in {network.data.folder}"
         )
         lines.append(f"  {'':8}depths: {depth_names(network)}")
@@ -141,29 +142,27 @@ def listing() -> str:
 
 def summary(network: Network, depth: int) -> str:
     """Macro-layers with shapes and parameters, encoder and decoder side by side."""
-    trail = activations(network)
+    trail = network.activations
     layers = plan(network, VARIANTS["swwae-all"], depth).networks[0].layers
-    count = {layer.name: layer.parameters for layer in layers}
     rows = [("layer", "input", "output", "encoder", "decoder")]
-    for index, here in enumerate(trail[1:], start=1):
-        names = (
-            [c.name for c in network.macro_layers[index - 1].convolutions]
-            if index <= network.depth
-            else [here.name]
-        )
-        decoded = sum(count[f"dec:{n}"] for n in names) if index <= depth else 0
+    encoder = {la.name: la.parameters for la in layers if not _decodes(la)}
+    decoder = sum(layer.parameters for layer in layers if _decodes(layer))
+    decoders = decoder_parameters(network, depth)
+    for index, macro in enumerate(network.macro_layers, start=1):
+        here = macro.output
+        decoded = decoders.get(index)
         rows.append(
             (
                 f"{index} {here.name}",
                 shape_text(trail[index - 1].shape),
                 shape_text(here.shape),
-                f"{sum(count[n] for n in names):,}",
+                f"{sum(encoder.get(la.name, 0) for la in macro.layers):,}",
                 f"{decoded:,}" if decoded else "-",
             )
         )
-    decoder = sum(n for name, n in count.items() if name.startswith("dec:"))
-    encoder = sum(count.values()) - decoder
-    rows.append(("parameters", "", "", f"{encoder:,}", f"{decoder:,}"))
+    rows.append(
+        ("parameters", "", "", f"{sum(encoder.values()):,}", f"{decoder:,}")
+    )
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = [f"{network.name}: {network.title}"]
     for row in rows:
@@ -171,6 +170,17 @@ def summary(network: Network, depth: int) -> str:
         right = "  ".join(row[c].rjust(widths[c]) for c in range(3, 5))
         lines.append(f"  {left}  {right}")
     return "\n".join(lines)
+
+
+def _decodes(layer: Layer) -> bool:
+    return layer.name.startswith("dec:")
+
+
+def decoder_parameters(network: Network, depth: int) -> dict[int, int]:
+    """Macro-layer -> how many numbers its decoder learns."""
+    sections = decoder(network, VARIANTS["swwae-all"], depth, Decoding(None))
+    counts = (sum(la.parameters for la in section.layers) for section in sections)
+    return dict(zip(range(depth, 0, -1), counts, strict=True))
 
 
 def file_list(plans: list[Plan], out: Path) -> str:

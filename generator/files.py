@@ -53,7 +53,7 @@ def render(plans: list[Plan], data_option: str = "") -> dict[str, str]:
     solver_template = environment.get_template("solver.prototxt.j2")
     texts = {}
     for plan in plans:
-        command = f"{plan.network.name} --variant {plan.variant.name}"
+        command = f"{plan.network.source} --variant {plan.variant.name}"
         if plan.depth != plan.network.depth:
             command += f" --depth {plan.depth}"
         head = f"{MARK}python -m generator {command}{data_option}`; do not edit."

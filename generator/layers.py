@@ -1,12 +1,18 @@
 """What a network file is made of: layers, grouped under a title."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 Shape = tuple[int, ...]
 """A blob's shape without the batch axis: (channels, height, width) or (units,)."""
+
+Fields = dict[str, Any]
+"""A protobuf message: a dict is a message, a list a repeated field."""
+
+PHASES = ("TRAIN", "TEST")
 
 
 class Enum(str):
@@ -18,8 +24,8 @@ class Layer:
     """One Caffe layer.
 
     fields: what is printed after name, type, bottoms and tops, in the terms of
-        caffe.proto's LayerParameter: a dict is a message, a list a repeated field.
-    shape: of the first top; () for a loss.
+        caffe.proto's LayerParameter.
+    shape: of the first top; () for a loss, and where it is not known.
     blobs: shapes of the layer's parameters, as Caffe stores them.
     """
 
@@ -27,7 +33,7 @@ class Layer:
     type: str
     bottoms: tuple[str, ...]
     tops: tuple[str, ...]
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: Fields = field(default_factory=dict)
     shape: Shape = ()
     blobs: tuple[Shape, ...] = ()
 
@@ -38,15 +44,60 @@ class Layer:
 
     def for_inference(self) -> "Layer":
         """The same without what only training reads: multipliers and fillers."""
-        return replace(self, fields=_without(self.fields, "param", "weight_filler"))
+        return replace(
+            self, fields=_without(self.fields, "param", "weight_filler", "bias_filler")
+        )
+
+    def frozen(self) -> "Layer":
+        """The same, trained by nobody; BatchNorm keeps the statistics that it has."""
+        if not self.blobs:
+            return self
+        given = as_list(self.fields.get("param"))
+        names = [{k: p[k] for k in ("name",) if k in p} for p in given]
+        names += [{}] * (len(self.blobs) - len(names))
+        fields = {"param": [name | {"lr_mult": 0} for name in names]}
+        fields |= {k: v for k, v in self.fields.items() if k != "param"}
+        if self.type == "BatchNorm":
+            fields["batch_norm_param"] = self.fields.get("batch_norm_param", {}) | {
+                "use_global_stats": True
+            }
+        return replace(self, fields=fields)
+
+    def reading(self, renamed: dict[str, str]) -> "Layer":
+        """The same with other blobs for the bottoms that are renamed."""
+        return replace(self, bottoms=tuple(renamed.get(b, b) for b in self.bottoms))
+
+    def in_phase(self, phase: str) -> bool:
+        """Whether `caffe train` builds the layer in a phase: TRAIN or TEST.
+
+        Rules are Caffe's: any of `include`, or none of `exclude`; level 0, no stages.
+        """
+        include = as_list(self.fields.get("include"))
+        exclude = as_list(self.fields.get("exclude"))
+        if include:
+            return any(_meets(rule, phase) for rule in include)
+        return not any(_meets(rule, phase) for rule in exclude)
 
 
-def _without(fields: dict[str, Any], *names: str) -> dict[str, Any]:
+def _meets(rule: Fields, phase: str) -> bool:
+    if rule.get("phase", phase) != phase or rule.get("stage"):
+        return False
+    return rule.get("min_level", 0) <= 0 <= rule.get("max_level", 0)
+
+
+def _without(fields: Fields, *names: str) -> Fields:
     return {
         key: _without(value, *names) if isinstance(value, dict) else value
         for key, value in fields.items()
         if key not in names
     }
+
+
+def as_list(value: Any) -> list:
+    """A repeated field, however it is written: nothing, one value, several."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 @dataclass(frozen=True)
@@ -55,6 +106,21 @@ class Section:
 
     title: str
     layers: tuple[Layer, ...]
+
+
+def without(layers: Iterable[Layer], *types: str) -> list[Layer]:
+    """The layers without those types; what read theirs reads what they read."""
+    renamed: dict[str, str] = {}
+    kept = []
+    for layer in layers:
+        layer = layer.reading(renamed)
+        if layer.type in types:
+            renamed[layer.tops[0]] = layer.bottoms[0]
+        else:
+            for top in layer.tops:
+                renamed.pop(top, None)
+            kept.append(layer)
+    return kept
 
 
 def shape_text(shape: Shape) -> str:
@@ -67,12 +133,17 @@ def value_text(value: Any) -> str:
     if isinstance(value, Enum):
         return str(value)
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return '"' + re.sub(r'[\\"\x00-\x1f\x7f]', _escaped, value) + '"'
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return number_text(value)
     return str(value)
+
+
+def _escaped(match: re.Match) -> str:
+    character = match[0]
+    return f"\\{character}" if character in '\\"' else f"\\{ord(character):03o}"
 
 
 def number_text(value: float) -> str:

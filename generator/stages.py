@@ -4,29 +4,47 @@ Stage 0 trains the plain classifier (ours), 1 initialises, 2 trains the layerwis
 decoders, 3 the stacked decoder, 4 everything.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from math import ceil
 
-from . import paper
-from .layers import Enum, Layer, Section
-from .mirror import classifier, decoder, encoder
-from .networks import Network
+from . import ladder, paper
+from .convolutional import fully_convolutional
+from .layers import Enum, Fields, Layer, Section
+from .mirror import (
+    Decoding,
+    decoder,
+    encoder,
+    frozen_encoder,
+    image_target,
+    loss,
+    tapped,
+)
+from .sequence import Network
 from .variants import Variant
 
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """A network to be rendered. path: relative to the project's root."""
+    """A network to be rendered. path: relative to the project's root.
+
+    fields: of the file itself, such as force_backward.
+    """
 
     path: str
     name: str
     purpose: str
     sections: tuple[Section, ...]
+    fields: Fields = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """train_val, decoder, pretrain, deploy, deploy_conv, reconstruct or dump."""
+        return self.path.rpartition("/")[2].removesuffix(".prototxt")
 
     @property
     def layers(self) -> list[Layer]:
         return [layer for section in self.sections for layer in section.layers]
-
 
 @dataclass(frozen=True)
 class SolverFile:
@@ -72,199 +90,305 @@ def folder(network: Network, variant: Variant, depth: int) -> str:
 
 def plan(network: Network, variant: Variant, depth: int | None = None) -> Plan:
     """What is generated for a variant; depth: None for the network's default."""
-    depth = depth or network.depth
-    networks = [train_val(network, variant, depth)]
-    stages = [4]
-    if not variant.has_decoder:
-        stages.insert(0, 0)
-    elif variant.stacked:
-        networks.append(decoder_alone(network, variant, depth))
-        stages.insert(0, 3)
-    else:
-        networks.append(pretrain(network, variant, depth))
-        stages.insert(0, 2)
-    networks.append(deploy(network, variant, depth))
-    if variant.has_decoder:
-        networks.append(reconstruct(network, variant, depth))
-    solvers = tuple(solver(network, variant, depth, stage) for stage in stages)
-    return Plan(network, variant, depth, tuple(networks), solvers)
+    return _Planner(network, variant, depth or network.depth).plan()
 
 
-# --- networks
+class _Planner:
+    """Makes the files of one variant and depth."""
 
+    def __init__(self, network: Network, variant: Variant, depth: int) -> None:
+        self._given = network
+        self._network = tapped(network, depth) if variant.has_decoder else network
+        self._variant = variant
+        self._depth = depth
+        self._switches = depth if variant.switches else 0
 
-def train_val(network: Network, variant: Variant, depth: int) -> NetworkFile:
-    """Stage 4: classifier and decoder together (baseline: stages 0 and 4)."""
-    losses = (*softmax_loss(network), *accuracy(network))
-    sections = [
-        data(network, network.schedules[4].batch_size, label=True),
-        *encoder(network, network.depth, _masks(variant, depth), frozen=False),
-        classifier(network),
-        Section("classification loss", losses),
-    ]
-    if variant.has_decoder:
-        sections += decoder(network, variant, depth, network.loss_weights)
+    def plan(self) -> Plan:
+        networks = [self.train_val()]
+        stages = [4]
+        if not self._variant.has_decoder:
+            stages.insert(0, 0)
+        if self._variant.stacked:
+            networks.append(self.decoder_alone())
+            stages.insert(0, 3)
+        if self._variant.layerwise is self._variant and self._variant.has_decoder:
+            networks.append(self.pretrain())
+            stages.insert(0, 2)
+        networks.append(self.deploy())
+        networks += self.deploy_conv()
+        if self._variant.has_decoder:
+            networks.append(self.reconstruct())
+            networks += self.dump()
+        if self._network.training is None:
+            stages = []
+        solvers = tuple(
+            solver(self._network, self._variant, self._depth, stage)
+            for stage in stages
+        )
+        return Plan(
+            self._given, self._variant, self._depth, tuple(networks), solvers
+        )
+
+    # --- what is trained
+
+    def train_val(self) -> NetworkFile:
+        """Stage 4: classifier and decoder together (baseline: stages 0 and 4)."""
+        network, variant, depth = self._network, self._variant, self._depth
+        switches = 0 if variant.ladder else self._switches
+        layers = [
+            self._data(4, label=True),
+            *encoder(network, network.max_depth, switches),
+        ]
+        head = Section(self._head_title, network.head)
+        decoding = Decoding(self._loss_weights)
         purpose = "Stage 4: encoder, classifier and decoder are trained together."
-    else:
-        purpose = "Stages 0 and 4: the classifier alone."
-    return _file(network, variant, depth, "train_val", purpose, sections)
+        if variant.ladder:
+            layers = ladder.with_noisy_classifier(network, variant, layers, depth, head)
+            layers += ladder.decoder(network, variant, depth, decoding)
+        else:
+            layers.append(head)
+            if variant.has_decoder:
+                layers += decoder(network, variant, depth, decoding)
+            else:
+                purpose = "Stages 0 and 4: the classifier alone."
+        return self._file("train_val", purpose, layers)
+
+    def decoder_alone(self) -> NetworkFile:
+        """Stage 3: the stacked decoder is trained, the encoder fixed."""
+        purpose = "Stage 3: the stacked decoder is trained, the encoder is fixed."
+        decoding = Decoding(self._loss_weights)
+        layers = [self._data(3, label=False), *self._frozen(decoding, noisy=True)]
+        return self._file("decoder", purpose, layers)
+
+    def pretrain(self) -> NetworkFile:
+        """Stage 2: every macro-layer's decoder is trained independently of the others.
+
+        A decoder's lr_mult is its own learning rate over the solver's base_lr; every
+        loss is weighted 1 (Table A-1).
+        """
+        rates = None
+        if training := self._network.training:
+            base = training.schedules[2].base_lr
+            rates = tuple(rate / base for rate in training.layerwise_lr)
+        decoding = Decoding((1,), rates)
+        layers = [
+            self._data(2, label=False),
+            *self._frozen(decoding, noisy=True, variant=self._variant.unstacked),
+        ]
+        purpose = (
+            "Stage 2: every macro-layer's decoder is trained on its own, the encoder"
+            " fixed."
+        )
+        return self._file("pretrain", purpose, layers)
+
+    # --- inference
+
+    def deploy(self) -> NetworkFile:
+        """Class probabilities and, with a decoder, the reconstructed image."""
+        network = self._network
+        layers = [
+            image_input(network),
+            *_scored(network, encoder(network, network.max_depth, self._switches)),
+        ]
+        purpose = f"Inference: {network.image.blob} -> "
+        found = [layer.tops[0] for layer in layers[-1].layers]
+        purpose += found[-1] if found else "scores"
+        if self._variant.has_decoder:
+            layers += self._decoder(Decoding(None))
+            purpose += f" and dec:{network.image.name}, {_UNITS}"
+        return self._file("deploy", purpose + ".", for_inference(layers))
+
+    def deploy_conv(self) -> list[NetworkFile]:
+        """Class probabilities of an image of any size, averaged over the grid
+        (Section 4.3, "convolution"); none for what has no convolution."""
+        layers = fully_convolutional(self._network)
+        if layers is None:
+            return []
+        purpose = (
+            "Inference on images of any size, the class scores averaged over the grid:"
+            f" {self._network.image.blob} -> prob."
+        )
+        sections = [image_input(self._network), *layers]
+        return [self._file("deploy_conv", purpose, for_inference(sections))]
+
+    def reconstruct(self) -> NetworkFile:
+        """Inference without the classifier: encoder, fixed, and decoder."""
+        layers = [image_input(self._network), *self._frozen(Decoding(None))]
+        image = self._network.image
+        purpose = f"Reconstruction: {image.blob} -> dec:{image.name}, {_UNITS}."
+        return self._file("reconstruct", purpose, layers)
+
+    def dump(self) -> list[NetworkFile]:
+        """Image and reconstruction side by side, written to files; only for images
+        of one or three channels."""
+        image = self._network.image
+        if len(image.shape) != 3 or image.shape[0] not in (1, 3):
+            return []
+        layers = [
+            image_input(self._network, "mean"),
+            *self._frozen(Decoding(None)),
+            Section("image and reconstruction", tuple(dumped(self._network))),
+        ]
+        purpose = (
+            f"Writes image and reconstruction side by side to {DUMP_PREFIX}; mean: the"
+            f" mean image, in the units of {image.blob}."
+        )
+        return [self._file("dump", purpose, layers)]
+
+    # --- parts
+
+    def _frozen(
+        self,
+        decoding: Decoding,
+        noisy: bool = False,
+        variant: Variant | None = None,
+    ) -> list[Section]:
+        """Fixed encoder and decoder; noisy: of a ladder, both encoders."""
+        noisy = noisy and self._variant.ladder
+        switches = bool(self._switches) and not noisy
+        layers = frozen_encoder(self._network, self._depth, switches)
+        if noisy:
+            layers = ladder.with_noisy_encoder(
+                self._network, self._variant, layers, self._depth
+            )
+        return layers + self._decoder(decoding, variant, noisy)
+
+    def _decoder(
+        self, decoding: Decoding, variant: Variant | None = None, noisy: bool = False
+    ) -> list[Section]:
+        variant = variant or self._variant
+        network, depth = self._network, self._depth
+        if variant.ladder:
+            return ladder.decoder(network, variant, depth, decoding, noisy)
+        return decoder(network, variant, depth, decoding)
+
+    @property
+    def _loss_weights(self) -> tuple[float, ...]:
+        training = self._network.training
+        return training.loss_weights if training else (1.0,)
+
+    @property
+    def _head_title(self) -> str:
+        return "classification loss" if self._network.scores else "further layers"
+
+    def _data(self, stage: int, label: bool) -> Section:
+        training = self._network.training
+        batch_size = training.schedules[stage].batch_size if training else 1
+        image = self._network.image
+        layers = self._network.data.layers(image, batch_size, label)
+        return Section("data", tuple(layers))
+
+    def _file(self, kind: str, purpose: str, sections: list[Section]) -> NetworkFile:
+        place = folder(self._network, self._variant, self._depth)
+        return NetworkFile(
+            f"models/{place}/{kind}.prototxt",
+            place,
+            purpose,
+            tuple(section for section in sections if section.layers),
+            self._network.fields,
+        )
 
 
-def decoder_alone(network: Network, variant: Variant, depth: int) -> NetworkFile:
-    """Stage 3: the stacked decoder is trained, the encoder fixed."""
-    sections = [
-        data(network, network.schedules[3].batch_size, label=False),
-        *_frozen_encoder(network, variant, depth),
-        *decoder(network, variant, depth, network.loss_weights),
-    ]
-    purpose = "Stage 3: the stacked decoder is trained, the encoder is fixed."
-    return _file(network, variant, depth, "decoder", purpose, sections)
+_UNITS = "the image in units of [0, 1], less the mean"
 
 
-def pretrain(network: Network, variant: Variant, depth: int) -> NetworkFile:
-    """Stage 2: every macro-layer's decoder is trained independently of the others.
-
-    A decoder's lr_mult is its own learning rate over the solver's base_lr; every loss
-    is weighted 1 (Table A-1).
-    """
-    schedule = network.schedules[2]
-    rates = tuple(rate / schedule.base_lr for rate in network.layerwise_lr)
-    sections = [
-        data(network, schedule.batch_size, label=False),
-        *_frozen_encoder(network, variant, depth),
-        *decoder(network, variant, depth, weights=(1,), rates=rates),
-    ]
-    purpose = (
-        "Stage 2: every macro-layer's decoder is trained on its own, the encoder fixed."
-    )
-    return _file(network, variant, depth, "pretrain", purpose, sections)
-
-
-def deploy(network: Network, variant: Variant, depth: int) -> NetworkFile:
-    """Inference: class probabilities and, with a decoder, the reconstructed image."""
-    last = network.classifier[-1]
-    prob = Layer("prob", "Softmax", (last.name,), ("prob",), {}, (last.num_output,))
-    sections = [
-        image_input(network),
-        *encoder(network, network.depth, _masks(variant, depth), frozen=False),
-        classifier(network),
-        Section("class probabilities", (prob,)),
-    ]
-    purpose = "Inference: data -> prob"
-    if variant.has_decoder:
-        sections += decoder(network, variant, depth, weights=None)
-        purpose += " and dec:data, the image in units of [0, 1], less the mean"
-    return _file(
-        network, variant, depth, "deploy", purpose + ".", _for_inference(sections)
-    )
-
-
-def reconstruct(network: Network, variant: Variant, depth: int) -> NetworkFile:
-    """Inference without the classifier: encoder, fixed, and decoder."""
-    sections = [
-        image_input(network),
-        *_frozen_encoder(network, variant, depth),
-        *decoder(network, variant, depth, weights=None),
-    ]
-    purpose = (
-        "Reconstruction: data -> dec:data, the image in units of [0, 1], less the mean."
-    )
-    return _file(network, variant, depth, "reconstruct", purpose, sections)
-
-
-def _frozen_encoder(network: Network, variant: Variant, depth: int) -> list[Section]:
-    sections = encoder(network, depth, _masks(variant, depth), frozen=True)
-    if depth > network.depth:
-        sections.append(classifier(network, depth - network.depth, frozen=True))
-    return sections
-
-
-def _masks(variant: Variant, depth: int) -> int:
-    """How many macro-layers' switches something reads."""
-    return depth if variant.switches else 0
-
-
-def _file(
-    network: Network,
-    variant: Variant,
-    depth: int,
-    kind: str,
-    purpose: str,
-    sections: list[Section],
-) -> NetworkFile:
-    place = folder(network, variant, depth)
-    return NetworkFile(
-        f"models/{place}/{kind}.prototxt", place, purpose, tuple(sections)
-    )
-
-
-def _for_inference(sections: list[Section]) -> list[Section]:
+def for_inference(sections: Iterable[Section]) -> list[Section]:
+    """The same without multipliers and fillers."""
     return [
         Section(section.title, tuple(layer.for_inference() for layer in section.layers))
         for section in sections
     ]
 
 
-# --- what is around encoder and decoder
+def image_input(network: Network, *others: str) -> Section:
+    """One image, mean-subtracted, BGR, in units of 0..255; others of its shape."""
+    shape = {"shape": {"dim": [1, *network.image.shape]}}
+    layers = [
+        Layer(blob, "Input", (), (blob,), {"input_param": shape}, network.image.shape)
+        for blob in (network.image.blob, *others)
+    ]
+    return Section("data", tuple(layers))
 
 
-def data(network: Network, batch_size: int, label: bool) -> Section:
-    """The two LMDBs: training and test phase."""
-    images = network.data
-    tops = ("data", "label") if label else ("data",)
-    transform: dict = {"mean_value": list(images.mean_value)}
-    if images.crop_size:
-        transform["crop_size"] = images.crop_size
+TRAINED_ONLY = ("Accuracy", "Silence", "HDF5Output")
 
-    def layer(phase: str, source: str, batch: int, mirror: bool) -> Layer:
-        return Layer(
-            "data",
-            "Data",
-            (),
-            tops,
-            {
-                "include": {"phase": Enum(phase)},
-                "transform_param": ({"mirror": True} if mirror else {}) | transform,
-                "data_param": {
-                    "source": f"{images.folder}/{source}",
-                    "backend": Enum("LMDB"),
-                    "batch_size": batch,
-                },
-            },
-            network.image,
+
+def _scored(network: Network, sections: list[Section]) -> list[Section]:
+    """Without what needs labels; with probabilities where there are scores.
+
+    The last section holds what follows the scores; it may be empty.
+    """
+    before = [layer for layer in _given(network) if layer.bottoms]
+    known = {network.image.blob}
+    result = [
+        Section(title, _computable(layers, known))
+        for title, layers in [
+            ("before the first macro-layer", before),
+            *((section.title, section.layers) for section in sections),
+        ]
+    ]
+    after = _computable(network.head, known)
+    scores = network.scores
+    softened = any(layer.type == "Softmax" for layer in after)
+    if scores and not softened:
+        prob = Layer("prob", "Softmax", (scores.blob,), ("prob",), {}, scores.shape)
+        after = (*after, prob)
+    return [*result, Section("class probabilities", after)]
+
+
+def _given(network: Network) -> tuple[Layer, ...]:
+    return getattr(network.data, "given", ())
+
+
+def _computable(layers: Iterable[Layer], known: set[str]) -> tuple[Layer, ...]:
+    """Those that the known blobs suffice for, in the test phase; theirs are known,
+    too, then."""
+    kept = []
+    for layer in layers:
+        trained = layer.type in TRAINED_ONLY or layer.type.endswith("Loss")
+        if trained or not layer.bottoms or not layer.in_phase("TEST"):
+            continue
+        if known.issuperset(layer.bottoms):
+            kept.append(layer)
+            known.update(layer.tops)
+    return tuple(kept)
+
+
+DUMP_PREFIX = "dump/dec_data_add-mean/"
+
+
+def dumped(network: Network) -> list[Layer]:
+    """Adds the mean to both, puts them side by side, writes them; and their loss."""
+    image = network.image
+    copy = f"dec:{image.name}"
+    layers, target = image_target(network)
+    layers = loss(network, image, copy, 1)
+    mean = "mean"
+    if network.pixel_scale != 1:
+        mean = "mean/scaled"
+        scale = {"power_param": {"scale": network.pixel_scale}}
+        layers.append(Layer(mean, "Power", ("mean",), (mean,), scale, image.shape))
+    pixels = []
+    for blob in (target, copy):
+        name = f"{blob}/add-mean"
+        add = {"eltwise_param": {"operation": Enum("SUM")}}
+        layers.append(Layer(name, "Eltwise", (blob, mean), (name,), add, image.shape))
+        pixels.append(name)
+    pair = f"dec:pair@{pixels[0]}"
+    beside = (*image.shape[:2], 2 * image.shape[2])
+    layers.append(
+        Layer(
+            pair,
+            "Concat",
+            tuple(pixels),
+            (pair,),
+            {"concat_param": {"axis": 3}},
+            beside,
         )
-
-    return Section(
-        "data",
-        (
-            layer("TRAIN", images.train, batch_size, images.mirror),
-            layer("TEST", images.test, images.test_batch, mirror=False),
-        ),
     )
-
-
-def image_input(network: Network) -> Section:
-    """One image, mean-subtracted, BGR, in units of 0..255."""
-    shape = {"shape": {"dim": [1, *network.image]}}
-    layer = Layer("data", "Input", (), ("data",), {"input_param": shape}, network.image)
-    return Section("data", (layer,))
-
-
-def softmax_loss(network: Network) -> tuple[Layer, ...]:
-    scores = network.classifier[-1].name
-    return (Layer("loss", "SoftmaxWithLoss", (scores, "label"), ("loss",)),)
-
-
-def accuracy(network: Network) -> tuple[Layer, ...]:
-    """Top-1, and top-5 where there are more classes than ten, in the test phase."""
-    scores = network.classifier[-1]
-    test = {"include": {"phase": Enum("TEST")}}
-    top1 = Layer("accuracy", "Accuracy", (scores.name, "label"), ("accuracy",), test)
-    if scores.num_output <= 10:
-        return (top1,)
-    name = "accuracy/top5"
-    fields = test | {"accuracy_param": {"top_k": 5}}
-    return (top1, Layer(name, "Accuracy", (scores.name, "label"), (name,), fields))
+    fields = {"image_output_param": {"output_prefix": DUMP_PREFIX}}
+    dump = f"dec:dump@{pixels[0]}"
+    return [*layers, Layer(dump, "ImageOutput", (pair,), (), fields)]
 
 
 # --- solvers
@@ -279,10 +403,12 @@ _NET = {0: "train_val", 2: "pretrain", 3: "decoder", 4: "train_val"}
 
 
 def solver(network: Network, variant: Variant, depth: int, stage: int) -> SolverFile:
-    schedule = network.schedules[stage]
+    """The solver of a stage; the network has a data set to train with."""
+    schedule = network.training.schedules[stage]
+    data = network.data
     place = folder(network, variant, depth)
     update = schedule.batch_size * schedule.iter_size
-    epoch = network.data.train_images / update
+    epoch = data.train_images / update
     # Caffe tests after the last iteration only where the interval divides it
     test_interval = ceil(schedule.epochs * epoch / schedule.tests)
     max_iter = test_interval * schedule.tests
@@ -303,6 +429,6 @@ def solver(network: Network, variant: Variant, depth: int, stage: int) -> Solver
         max_iter=max_iter,
         display=schedule.display,
         snapshot=ceil(max_iter / schedule.snapshots),
-        test_iter=ceil(network.data.test_images / network.data.test_batch),
+        test_iter=ceil(data.test_images / data.test_batch),
         test_interval=test_interval,
     )

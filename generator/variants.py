@@ -1,6 +1,6 @@
 """The augmented architectures of Section 3.2, as three choices each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .networks import lookup
 
@@ -15,6 +15,9 @@ class Variant:
         than the encoder's activation (Figure 2c).
     all_losses: every macro-layer's activation is reconstructed (Figure 2b, 2c) rather
         than the image alone (Figure 2a).
+    ladder: a second, noisy encoder and lateral connections (Figure 3, A2.4).
+    batch_norm: of a ladder: noise goes where the encoder normalises, and the decoder
+        normalises, too (Rasmus et al. 2015).
     """
 
     name: str
@@ -22,6 +25,8 @@ class Variant:
     switches: bool | None
     stacked: bool
     all_losses: bool
+    ladder: bool = False
+    batch_norm: bool = False
 
     @property
     def has_decoder(self) -> bool:
@@ -32,6 +37,11 @@ class Variant:
         """The family's layerwise variant, whose stage 2 this variant starts from."""
         family = self.name.partition("-")[0]
         return VARIANTS.get(f"{family}-layerwise", self)
+
+    @property
+    def unstacked(self) -> "Variant":
+        """The same decoders, each fed by the encoder: what stage 2 trains."""
+        return replace(self, stacked=False)
 
 
 def _family(prefix: str, title: str, switches: bool) -> list[Variant]:
@@ -52,6 +62,7 @@ VARIANTS = {
         Variant("baseline", "the classifier alone", None, False, False),
         *_family("sae", "fixed unpooling", switches=False),
         *_family("swwae", "unpooling with known switches", switches=True),
+        Variant("ladder", "noisy encoder, lateral connections", True, True, True, True),
     ]
 }
 

@@ -1,6 +1,8 @@
 """Every generated network is loaded by the fork, and has the shapes we say it has."""
 
 
+import re
+
 import caffe
 import network
 import numpy as np
@@ -9,64 +11,99 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 from generator.files import render
-from generator.networks import VGG8, VGG16
+from generator.networks import ALEXNET, NETWORKS, VGG8, VGG16
 from generator.stages import plan
 from generator.variants import VARIANTS
 
-FILES = [
-    pytest.param(net, file, id=file.path)
-    for net in (VGG8, VGG16)
-    for variant in VARIANTS.values()
-    for file in plan(net, variant).networks
-]
+THIN = 32
+"""Hidden inner products get so few units where a full load would be slow."""
+
 DEPTHS = [
-    pytest.param(VGG8, file, id=file.path)
+    pytest.param(net, variant, depth, id=f"{net.name}-{variant.name}-{depth}")
+    for net in NETWORKS.values()
     for variant in VARIANTS.values()
-    if variant.has_decoder
-    for depth in range(1, VGG8.max_depth + 1)
-    if depth != VGG8.depth
-    for file in plan(VGG8, variant, depth).networks
+    for depth in range(1, net.max_depth + 1)
+    if variant.has_decoder or depth == net.depth
 ]
 
 
-def load(net, text, folder, phase):
+def load(net, text, folder, phase, thin=False):
     """The network with Input in place of its data, a batch of one and no fillers."""
     parameters = text_format.Parse(text, caffe_pb2.NetParameter())
     for layer in list(parameters.layer):
         if layer.type == "Data":
             parameters.layer.remove(layer)
         network.drop_fillers(layer)
-    for name, shape in (("data", (1, *net.image)), ("label", (1,))):
+    for name, shape in (("data", (1, *net.image.shape)), ("label", (1,))):
         layer = caffe_pb2.LayerParameter(name=name, type="Input", top=[name])
         layer.input_param.shape.add(dim=shape)
-        if not any(name in known.top for known in parameters.layer):
+        read = any(name in known.bottom for known in parameters.layer)
+        if read and not any(name in known.top for known in parameters.layer):
             parameters.layer.insert(0, layer)
+    text = text_format.MessageToString(parameters)
+    if thin:
+        text = re.sub(r"(: |\b)4096\b", rf"\g<1>{THIN}", text)
+        text = re.sub(r": 16384\b", f": {4 * THIN}", text)
+        text = re.sub(r": 12288\b", f": {3 * THIN}", text)
     path = folder / "net.prototxt"
-    path.write_text(text_format.MessageToString(parameters))
+    path.write_text(text)
     return caffe.Net(str(path), phase)
 
 
-@pytest.mark.parametrize(("net", "file"), FILES + DEPTHS)
-def test_the_fork_loads_it_with_these_shapes(net, file, tmp_path):
-    depth = int(file.name.rpartition("depth")[2]) if "depth" in file.name else None
-    variant = VARIANTS[file.name.split("/")[1]]
-    text = render([plan(net, variant, depth)])[file.path]
-    built = load(net, text, tmp_path, caffe.TEST)
-    assert list(built.params) == [each.name for each in file.layers if each.blobs]
+def thinned(shape, thin):
+    """The shape that a thinned network has instead."""
+    units = {4096: THIN, 16384: 4 * THIN, 12288: 3 * THIN}
+    return tuple(units.get(n, n) for n in shape) if thin else tuple(shape)
+
+
+def check(built, file, thin=False):
+    """Every parameter and every top has the shape that we say it has."""
+    known = {each.name for each in file.layers if each.blobs}
+    assert known == set(built.params)
     for layer in file.layers:
         if layer.blobs:
             shapes = [tuple(blob.shape) for blob in built.params[layer.name]]
-            assert shapes == list(layer.blobs), layer.name
-        if layer.shape:
-            assert tuple(built.blobs[layer.tops[0]].shape)[1:] == layer.shape, (
-                layer.name
-            )
-    if variant.has_decoder and "dec:data" in built.blobs:
-        assert tuple(built.blobs["dec:data"].shape) == (1, *net.image)
-    outputs = set(built.outputs)
-    if file.path.endswith("deploy.prototxt"):
-        assert "prob" in outputs
-        assert ("dec:data" in outputs) == variant.has_decoder
+            assert shapes == [thinned(s, thin) for s in layer.blobs], layer.name
+        tops = [top for top in layer.tops if top in built.blobs]
+        if layer.shape and tops:
+            shape = tuple(built.blobs[tops[0]].shape)[1:]
+            assert shape == thinned(layer.shape, thin), layer.name
+
+
+@pytest.mark.parametrize(("net", "variant", "depth"), DEPTHS)
+def test_the_fork_loads_every_network(net, variant, depth, tmp_path):
+    """Of every variant and depth, in the phase that it is for, with these shapes."""
+    thin = net is not VGG8
+    made = plan(net, variant, depth)
+    texts = render([made])
+    for file in made.networks:
+        trained = file.kind in ("train_val", "decoder", "pretrain")
+        for phase in (caffe.TRAIN, caffe.TEST) if trained else (caffe.TEST,):
+            built = load(net, texts[file.path], tmp_path, phase, thin)
+            check(built, file, thin)
+            read = {b for layer in file.layers for b in layer.bottoms}
+            masks = {blob for blob in built.blobs if blob.endswith("-mask")}
+            assert masks <= read
+            if "dec:data" in built.blobs:
+                assert tuple(built.blobs["dec:data"].shape)[1:] == net.image.shape
+            if trained:
+                losses = {n for n in built.outputs if "loss" in n or "accuracy" in n}
+                assert losses == set(built.outputs), "a blob that nobody reads"
+        if file.kind == "deploy":
+            images = {n for n in built.outputs if n == "dec:data"}
+            assert bool(images) == variant.has_decoder
+            assert "prob" in built.outputs
+            if variant.stacked or not variant.has_decoder:
+                assert set(built.outputs) == {"prob"} | images
+
+
+@pytest.mark.parametrize("net", [VGG16, ALEXNET], ids=lambda net: net.name)
+def test_the_fork_loads_it_at_full_width(net, tmp_path):
+    """The networks of the line on the box, nothing thinned."""
+    made = plan(net, VARIANTS["swwae-all"])
+    texts = render([made])
+    for file in made.networks:
+        check(load(net, texts[file.path], tmp_path, caffe.TEST), file)
 
 
 def relu(values):
@@ -189,7 +226,7 @@ def test_gradients_of_the_whole_objective_equal_differences(variant, tmp_path):
     built.blobs["data"].data[0] = random.uniform(-55, 200, (1, 32, 32))
     built.blobs["label"].data[...] = 7
     gamma = dict(
-        zip(["data/scaled", "conv1_2", "conv2_2"], VGG8.loss_weights, strict=True)
+        zip(["data/scaled", "conv1_2", "conv2_2"], VGG8.training.loss_weights, strict=True)
     )
     losses = {
         n: gamma[n.partition("@")[2]] for n in built.blobs if n.startswith("dec:loss@")

@@ -1,0 +1,97 @@
+"""Learning rates and loss weights where neither the paper nor a trial gives them."""
+
+from math import prod
+
+from . import paper
+from .layers import Layer
+from .sequence import Network, Schedule, Training
+from .shapes import convolution_window, pooling_window
+
+IMAGE_ENERGY = 0.1
+"""Mean square of a mean-subtracted pixel in units of [0, 1], about (ours)."""
+
+LOSS = 0.3
+"""What each weighted loss is to be at the start, about: that of vgg8's (ours)."""
+
+WHY = (
+    "ours, estimated: a rate from the curvature of a linear decoder, a weight from the"
+    " size of the activation; begin with short trials"
+)
+
+
+def estimated(
+    network: Network, classifier: Schedule, batch_size: int
+) -> Training:
+    """Rates and weights of every macro-layer from the network's shapes alone (ours).
+
+    A decoder's last deconvolution is linear; the curvature of its squared error is the
+    number of places times the energy of what one place reads, and its inverse a rate
+    that does not diverge. Weights make every loss comparable (Section 4.1). For vgg8
+    both come out within a factor of three of what trials gave.
+
+    classifier: the schedule of stage 0. batch_size: images at once in stages 2 and 3.
+    """
+    energy = network.magnitude**2
+    rates = [1 / (_curvature(network, index) * energy) for index in _indices(network)]
+    weights = [
+        LOSS / (prod(activation.shape) * (energy if index else IMAGE_ENERGY))
+        for index, activation in enumerate(network.activations[:-1])
+    ]
+    ratios = [rate / weight for rate, weight in zip(rates, weights, strict=True)]
+    stacked = _rounded(min(ratios) / 3)
+    joint = max(1, paper.JOINT_BATCH // classifier.batch_size)
+    return Training(
+        loss_weights=tuple(map(_rounded, weights)),
+        layerwise_lr=tuple(map(_rounded, rates)),
+        schedules={
+            0: classifier,
+            2: Schedule(_rounded(min(rates)), 1, batch_size, WHY),
+            3: Schedule(stacked, 1, batch_size, WHY),
+            4: Schedule(
+                min(_rounded(0.3 * stacked), _rounded(0.1 * classifier.base_lr)),
+                paper.JOINT_EPOCHS,
+                classifier.batch_size,
+                "ours: 0.3 of stage 3's rate, a tenth of stage 0's at most; Section"
+                " 4.3: 16 epochs",
+                iter_size=joint,
+            ),
+        },
+    )
+
+
+def _indices(network: Network) -> range:
+    return range(1, network.max_depth + 1)
+
+
+def _curvature(network: Network, index: int) -> float:
+    """Places of the reconstruction times the weights that each sums over, for
+    activations of unit energy."""
+    macro = network.macro_layers[index - 1]
+    shape = network.activations[index - 1].shape
+    first = next(la for la in macro.layers if la.type in _FAN_IN)
+    dense = 1.0
+    below = shape
+    for layer in macro.layers:
+        if layer.type == "Pooling":
+            window = pooling_window(layer, below)
+            dense /= prod(window.stride) if window.stride != (1, 1) else 1
+        below = layer.shape
+    return max(1.0, prod(shape[1:]) * _FAN_IN[first.type](first) * dense)
+
+
+def _convolution(layer: Layer) -> float:
+    window = convolution_window(layer)
+    taps = prod(window.kernel) / prod(window.stride)
+    return taps * layer.shape[0]
+
+
+def _inner_product(layer: Layer) -> float:
+    return layer.shape[0]
+
+
+_FAN_IN = {"Convolution": _convolution, "InnerProduct": _inner_product}
+
+
+def _rounded(value: float) -> float:
+    """To one significant digit: more would claim more than an estimate knows."""
+    return float(f"{value:.0e}")
