@@ -2,19 +2,26 @@
 
 import argparse
 import os
+import re
 import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+from .describe import described
+from .draw import draw
 from .errors import UserError
 from .files import project_root, render, write
+from .given import GROUPS, Options, read_given
+from .ladder import has_batch_norm
 from .layers import Layer, shape_text
 from .mirror import Decoding, decoder
 from .networks import NETWORKS, find_network
 from .sequence import Network
+from .source import exists as is_file_name
+from .source import parse_shape
 from .stages import Plan, plan
-from .variants import VARIANTS, find_variant
+from .variants import VARIANTS, Variant, find_variant
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,9 +60,15 @@ def _parser() -> argparse.ArgumentParser:
         description="Renders a classification network augmented with a mirrored"
         " decoder (Zhang, Lee & Lee, ICML 2016), and the solver of each training"
         " stage, as Caffe prototxts.",
-        epilog="Example: python -m generator vgg16 --variant swwae-all",
+        epilog="Examples: python -m generator vgg16 --variant swwae-all;"
+        " python -m generator my/train_val.prototxt --describe",
     )
-    parser.add_argument("net", metavar="NET", nargs="?", help=f"{', '.join(NETWORKS)}")
+    parser.add_argument(
+        "net",
+        metavar="NET",
+        nargs="?",
+        help=f"{', '.join(NETWORKS)}, or the file of a Caffe network of your own",
+    )
     parser.add_argument(
         "--variant",
         default="all",
@@ -63,9 +76,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--depth",
-        type=int,
         metavar="N",
-        help="decode from macro-layer N (default: the last convolutional one)",
+        help="decode from macro-layer N (default: the last convolutional one), or all",
+    )
+    parser.add_argument(
+        "--batch-norm",
+        action="store_true",
+        help="the ladder normalises, as in Rasmus et al. 2015; for networks that do",
     )
     parser.add_argument(
         "--out",
@@ -76,45 +93,157 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data",
         metavar="DIR",
-        help="folder of the two LMDBs (default: data/<set>, see --list)",
+        help="folder of the two LMDBs of a built-in network (see --list)",
     )
-    parser.add_argument(
+    shown = parser.add_argument_group("instead of files")
+    shown.add_argument(
         "--list", action="store_true", help="show networks and variants, and stop"
+    )
+    shown.add_argument(
+        "--describe",
+        action="store_true",
+        help="a table of the network: shapes, parameters, multiply-adds, memory",
+    )
+    shown.add_argument(
+        "--draw",
+        type=Path,
+        metavar="FILE.svg",
+        help="a picture of the network, as the paper's Figures 1 and 2",
+    )
+    own = parser.add_argument_group("a network of your own")
+    own.add_argument("--name", help="of its folders (default: the name in the file)")
+    own.add_argument(
+        "--image",
+        metavar="CxHxW",
+        help="the shape of an image, where neither file nor data tell",
+    )
+    own.add_argument(
+        "--group",
+        choices=GROUPS,
+        default=GROUPS[0],
+        help="a macro-layer ends behind a pooling (default) or every convolution",
+    )
+    own.add_argument(
+        "--solver", type=Path, metavar="FILE", help="by which you train it: stage 0"
     )
     return parser
 
 
 def generate(options: argparse.Namespace) -> None:
     """Renders and writes what the command line asks for, and tells what it was."""
+    network = chosen_network(options)
+    variants = chosen_variants(options, network)
+    depths = chosen_depths(options, network, variants)
+    if options.describe or options.draw:
+        show(options, network, variants[0], depths[0])
+        return
+    plans = [
+        plan(network, variant, depth)
+        for depth in depths
+        for variant in variants
+        if variant.has_decoder or depth == network.depth
+    ]
+    out = project_root() if options.out is None else options.out
+    data_option = f" --data {shlex.quote(options.data)}" if options.data else ""
+    texts = render(plans, data_option)
+    write(texts, out)
+    print(summary(network, depths[-1]))
+    print(file_list(plans, out))
+    if network.training is None:
+        print("no solvers: no data layer of the file reads a data set to train with")
+
+
+def chosen_network(options: argparse.Namespace) -> Network:
+    """A built-in network, or the user's own."""
+    own = {
+        "--name": options.name,
+        "--image": options.image,
+        "--group": options.group if options.group != GROUPS[0] else None,
+        "--solver": options.solver,
+    }
+    if is_file_name(options.net) and options.net not in NETWORKS:
+        if options.data is not None:
+            raise UserError(
+                "--data is for built-in networks: the data layers of your own file"
+                " stay as they are."
+            )
+        image = parse_shape(options.image) if options.image is not None else None
+        return read_given(
+            Path(options.net),
+            Options(options.name, image, options.group, options.solver),
+        )
     network = find_network(options.net)
+    for option, value in own.items():
+        if value is not None:
+            raise UserError(
+                f"{option} is for a network file of your own; {network.name} is built"
+                " in."
+            )
+    if options.data is None:
+        return network
+    if not options.data.isprintable() or not options.data:
+        raise UserError("--data: a folder's name, in printable characters.")
+    return replace(network, data=replace(network.data, folder=options.data))
+
+
+def chosen_variants(options: argparse.Namespace, network: Network) -> list[Variant]:
+    """The variant asked for and the one that has its stages 1 and 2, or all."""
     if options.variant == "all":
         variants = list(VARIANTS.values())
     else:
         variants = [find_variant(options.variant)]
         if variants[0].layerwise is not variants[0]:
-            variants.append(variants[0].layerwise)  # has the family's stages 1 and 2
-    depth = network.depth if options.depth is None else options.depth
+            variants.append(variants[0].layerwise)
+    if not options.batch_norm:
+        return variants
+    if not any(variant.ladder for variant in variants):
+        raise UserError("--batch-norm is for --variant ladder.")
+    if not has_batch_norm(network):
+        raise UserError(
+            f"--batch-norm: {network.name} has no BatchNorm layer to add noise behind;"
+            " leave the option out, as the paper does (A2.4)."
+        )
+    return [
+        replace(variant, batch_norm=True) if variant.ladder else variant
+        for variant in variants
+    ]
+
+
+def chosen_depths(
+    options: argparse.Namespace, network: Network, variants: list[Variant]
+) -> list[int]:
+    """One depth, or all that there are; UserError where it cannot be decoded from."""
+    if options.depth == "all":
+        return list(range(1, network.max_depth + 1))
+    if options.depth is None:
+        if network.limit and any(variant.has_decoder for variant in variants):
+            raise UserError(f"{options.net}: {network.limit}.")
+        return [network.depth]
+    if not re.fullmatch(r"-?\d{1,9}", options.depth):
+        raise UserError(f"--depth {options.depth}: a number, or all.")
+    depth = int(options.depth)
     if not 1 <= depth <= network.max_depth:
+        limit = f" {network.limit[0].upper()}{network.limit[1:]}." if network.limit else ""
         raise UserError(
             f"--depth {depth}: {network.name} can be decoded from 1 to"
-            f" {network.max_depth}: {depth_names(network)}."
+            f" {network.max_depth}: {depth_names(network)}.{limit}"
         )
-    data_option = ""
-    if options.data is not None:
-        network = replace(network, data=replace(network.data, folder=options.data))
-        if not options.data.isprintable() or not options.data:
-            raise UserError("--data: a folder's name, in printable characters.")
-        data_option = f" --data {shlex.quote(options.data)}"
-    if depth != network.depth:
-        variants = [variant for variant in variants if variant.has_decoder]
-        if not variants:
-            raise UserError("--depth: the baseline has no decoder; leave it out.")
-    plans = [plan(network, variant, depth) for variant in variants]
-    out = project_root() if options.out is None else options.out
-    texts = render(plans, data_option)
-    write(texts, out)
-    print(summary(network, depth))
-    print(file_list(plans, out))
+    if depth != network.depth and not any(v.has_decoder for v in variants):
+        raise UserError("--depth: the baseline has no decoder; leave it out.")
+    return [depth]
+
+
+def show(
+    options: argparse.Namespace, network: Network, variant: Variant, depth: int
+) -> None:
+    """The table, the picture, or both."""
+    if options.variant == "all":
+        variant = VARIANTS["swwae-all"]
+    if options.describe:
+        print(described(network, variant, depth))
+    if options.draw:
+        draw(network, variant, depth, options.draw)
+        print(f"{options.draw}: {network.name} {variant.name}, decoded from {depth}")
 
 
 def depth_names(network: Network) -> str:

@@ -30,8 +30,6 @@ def fully_convolutional(network: Network) -> list[Section] | None:
     for index, macro in enumerate(network.macro_layers, start=1):
         shape: Shape = network.activations[index - 1].shape
         for layer in (*macro.layers, *macro.passed):
-            if layer.type == "Split":
-                continue
             changed = layer.reading(renamed)
             if layer.type == "Flatten":
                 renamed[layer.tops[0]] = changed.bottoms[0]

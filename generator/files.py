@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from .errors import UserError
-from .layers import value_text
+from .layers import Layer, as_list, value_text
 from .stages import Plan
 
 HERE = Path(__file__).resolve().parent
@@ -40,6 +40,7 @@ def _environment():
         autoescape=False,
     )
     environment.filters["value_text"] = value_text
+    environment.filters["as_list"] = as_list
     return environment
 
 
@@ -49,6 +50,17 @@ def render(plans: list[Plan], data_option: str = "") -> dict[str, str]:
     data_option: the part of the command line that changed where the data are.
     """
     environment = _environment()
+    layer_macro = environment.get_template("layer.j2").module.layer
+    known: dict[str, str] = {}
+
+    def layer_text(layer: Layer) -> str:
+        """Rendered once, however many files have the layer."""
+        parts = (layer.name, layer.type, layer.bottoms, layer.tops, layer.fields)
+        key = repr(parts)
+        if key not in known:
+            known[key] = layer_macro(layer)
+        return known[key]
+
     net_template = environment.get_template("net.prototxt.j2")
     solver_template = environment.get_template("solver.prototxt.j2")
     texts = {}
@@ -59,7 +71,7 @@ def render(plans: list[Plan], data_option: str = "") -> dict[str, str]:
         head = f"{MARK}python -m generator {command}{data_option}`; do not edit."
         for net in plan.networks:
             texts[net.path] = net_template.render(
-                head=head, title=plan.network.title, net=net
+                head=head, title=plan.network.title, net=net, layer_text=layer_text
             )
         for solver in plan.solvers:
             texts[solver.path] = solver_template.render(head=head, solver=solver)

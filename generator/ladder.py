@@ -89,7 +89,6 @@ def _encoders(
         layer.name: layer
         for macro in network.macro_layers
         for layer in (*macro.layers, *macro.passed)
-        if layer.type != "Split"
     }
     image = network.image
     noise = NOISE * IMAGE_MAGNITUDE / network.pixel_scale
@@ -97,8 +96,7 @@ def _encoders(
     noisy = [_noise(first, image.blob, first, noise, image.shape)]
     reads = {image.blob: first}
     ends = {
-        macro.layers[-1 - (macro.layers[-1].type == "Split")].name: macro
-        for macro in network.macro_layers[:noisy_depth]
+        macro.layers[-1].name: macro for macro in network.macro_layers[:noisy_depth]
     }
     inside = _last_normalisations(network, noisy_depth) if variant.batch_norm else set()
     tied = []
@@ -275,17 +273,12 @@ class _Levels:
             _, target = image_target(self._network)
             return f"{NOISY}{target}" if self._noisy else target
         macro = self._network.macro_layers[index - 1]
-        blob = self._read(macro.layers).tops[0]
+        blob = macro.layers[-1].tops[0]
         if not self._noisy:
             return blob
         if self._variant.batch_norm and _normalised(macro.layers):
             return f"{NOISY}{blob}"
         return f"{NOISY}{blob}/noise"
-
-    @staticmethod
-    def _read(layers: Sequence[Layer]) -> Layer:
-        """The layer whose top the next macro-layer reads."""
-        return next(la for la in reversed(layers) if la.type != "Split")
 
     def inverted(self, index: int, source: str) -> list[Layer]:
         """The decoder of a macro-layer, down to u of the level below it."""

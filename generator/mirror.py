@@ -82,9 +82,11 @@ def _unpooling_obstacle(layer: Layer, shape: Shape) -> str | None:
 
 
 def tapped(network: Network, depth: int) -> Network:
-    """The network with its activations a_1 to a_`depth` out of reach of dropout.
+    """The network with a_1 to a_`depth` out of reach of dropout, for training.
 
-    Where a user's file drops in place, a Split beforehand keeps the activation.
+    Where a user's file drops in place what a pooling or another layer without
+    parameters has made, that layer is there twice: once for the decoder. Behind an
+    activation function in place, the decoder sees what dropout leaves.
     """
     return replace(
         network,
@@ -96,16 +98,15 @@ def tapped(network: Network, depth: int) -> Network:
 
 
 def _tapped(macro: MacroLayer) -> MacroLayer:
-    output = macro.output
-    dropped = [la for la in macro.passed if la.tops == (output.blob,)]
-    if not dropped:
+    output, last = macro.output, macro.layers[-1]
+    dropped = any(layer.tops == (output.blob,) for layer in macro.passed)
+    if not dropped or last.blobs or last.bottoms == last.tops:
         return macro
     name = f"dec:{output.name}/clean"
-    tap = Layer(name, "Split", (output.blob,), (name,), {}, output.shape)
-    place = macro.body.index(dropped[0])
+    tap = replace(last, name=name, tops=(name,))
+    place = macro.body.index(last) + 1
     return replace(
         macro,
-        layers=(*macro.layers, tap),
         output=replace(output, blob=name),
         body=(*macro.body[:place], tap, *macro.body[place:]),
     )
@@ -167,7 +168,8 @@ def sections(network: Network, layers: list[tuple[int, Layer]]) -> list[Section]
 
 def with_switches(layer: Layer) -> Layer:
     """A max pooling that also yields where its maxima were; others as they are."""
-    if layer.type != "Pooling" or len(layer.tops) > 1:
+    decodes = layer.name.startswith("dec:")
+    if layer.type != "Pooling" or len(layer.tops) > 1 or decodes:
         return layer
     if layer.fields.get("pooling_param", {}).get("pool", "MAX") != "MAX":
         return layer

@@ -122,9 +122,18 @@ class DataSet:
 
 @dataclass(frozen=True)
 class GivenData:
-    """The data layers of a user's file, and what else stands before its first layer."""
+    """The data layers of a user's file, and what else stands before its first layer.
+
+    train_images: 0 where no data set is read, as by an Input layer; counted: False
+        where it is an assumption. test_images: 0 where the file has no test phase.
+    """
 
     given: tuple[Layer, ...]
+    train_batch: int = 1
+    train_images: int = 0
+    test_batch: int = 1
+    test_images: int = 0
+    counted: bool = True
 
     def layers(self, image: Activation, batch_size: int, label: bool) -> list[Layer]:
         """As they are given; without labels, what nobody reads then is silenced."""
@@ -179,11 +188,13 @@ class Training:
         first alone. The last one serves all deeper activations.
     layerwise_lr: stage-2 learning rate of macro-layer 1 ... L, likewise.
     schedules: by stage, 0 to 4 (1 trains nothing).
+    solver: the fields of a user's own solver, for stage 0; {} where there is none.
     """
 
     loss_weights: tuple[float, ...]
     layerwise_lr: tuple[float, ...]
     schedules: dict[int, Schedule] = field(hash=False)
+    solver: Fields = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from math import ceil
 
 from . import ladder, paper
 from .convolutional import fully_convolutional
-from .layers import Enum, Fields, Layer, Section
+from .errors import UserError
+from .layers import PHASES, Enum, Fields, Layer, Section
 from .mirror import (
     Decoding,
     decoder,
@@ -51,7 +52,8 @@ class SolverFile:
     """A stage's solver to be rendered.
 
     path, net, prefix: relative to the project's root, where `caffe train` runs.
-    test_iter * the network's test batch covers the test set once.
+    test_iter * the network's test batch covers the test set once; 0: there is none.
+    given: the fields of a user's own solver, which stand for all the others.
     """
 
     path: str
@@ -69,6 +71,7 @@ class SolverFile:
     snapshot: int
     test_iter: int
     test_interval: int
+    given: Fields = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,8 +100,7 @@ class _Planner:
     """Makes the files of one variant and depth."""
 
     def __init__(self, network: Network, variant: Variant, depth: int) -> None:
-        self._given = network
-        self._network = tapped(network, depth) if variant.has_decoder else network
+        self._network = network
         self._variant = variant
         self._depth = depth
         self._switches = depth if variant.switches else 0
@@ -126,14 +128,17 @@ class _Planner:
             for stage in stages
         )
         return Plan(
-            self._given, self._variant, self._depth, tuple(networks), solvers
+            self._network, self._variant, self._depth, tuple(networks), solvers
         )
 
     # --- what is trained
 
     def train_val(self) -> NetworkFile:
         """Stage 4: classifier and decoder together (baseline: stages 0 and 4)."""
-        network, variant, depth = self._network, self._variant, self._depth
+        variant, depth = self._variant, self._depth
+        network = self._network
+        if variant.has_decoder:
+            network = tapped(network, depth)
         switches = 0 if variant.ladder else self._switches
         layers = [
             self._data(4, label=True),
@@ -224,11 +229,10 @@ class _Planner:
         image = self._network.image
         if len(image.shape) != 3 or image.shape[0] not in (1, 3):
             return []
-        layers = [
-            image_input(self._network, "mean"),
-            *self._frozen(Decoding(None)),
-            Section("image and reconstruction", tuple(dumped(self._network))),
-        ]
+        layers = [image_input(self._network, "mean"), *self._frozen(Decoding(None))]
+        made = {layer.name for section in layers for layer in section.layers}
+        pairs = [la for la in dumped(self._network) if la.name not in made]
+        layers.append(Section("image and reconstruction", tuple(pairs)))
         purpose = (
             f"Writes image and reconstruction side by side to {DUMP_PREFIX}; mean: the"
             f" mean image, in the units of {image.blob}."
@@ -280,13 +284,33 @@ class _Planner:
 
     def _file(self, kind: str, purpose: str, sections: list[Section]) -> NetworkFile:
         place = folder(self._network, self._variant, self._depth)
-        return NetworkFile(
+        fields = dict(self._network.fields)
+        file = NetworkFile(
             f"models/{place}/{kind}.prototxt",
-            place,
+            fields.pop("name", place),
             purpose,
             tuple(section for section in sections if section.layers),
-            self._network.fields,
+            fields,
         )
+        _check_unique(file)
+        return file
+
+
+def _check_unique(file: NetworkFile) -> None:
+    """Raises UserError where augmentation gives a name that a user's file has."""
+    for phase in PHASES:
+        made: dict[str, str] = {}
+        for layer in file.layers:
+            if not layer.in_phase(phase):
+                continue
+            for top in layer.tops:
+                if top in made and top not in layer.bottoms:
+                    raise UserError(
+                        f"the layers '{made[top]}' and '{layer.name}' would both make"
+                        f" the blob '{top}' in {file.kind}.prototxt; give the network's"
+                        " own another name."
+                    )
+                made[top] = layer.name
 
 
 _UNITS = "the image in units of [0, 1], less the mean"
@@ -361,7 +385,7 @@ def dumped(network: Network) -> list[Layer]:
     """Adds the mean to both, puts them side by side, writes them; and their loss."""
     image = network.image
     copy = f"dec:{image.name}"
-    layers, target = image_target(network)
+    _, target = image_target(network)
     layers = loss(network, image, copy, 1)
     mean = "mean"
     if network.pixel_scale != 1:
@@ -431,4 +455,17 @@ def solver(network: Network, variant: Variant, depth: int, stage: int) -> Solver
         snapshot=ceil(max_iter / schedule.snapshots),
         test_iter=ceil(data.test_images / data.test_batch),
         test_interval=test_interval,
+        given=_own_solver(network) if stage == 0 else {},
     )
+
+
+_REPLACED = (
+    *("net", "net_param", "train_net", "train_net_param", "test_net"),
+    *("test_net_param", "snapshot_prefix", "solver_mode", "device_id", "random_seed"),
+)
+"""What the stage decides, whatever a user's solver says."""
+
+
+def _own_solver(network: Network) -> Fields:
+    own = network.training.solver
+    return {key: value for key, value in own.items() if key not in _REPLACED}

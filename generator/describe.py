@@ -1,0 +1,5 @@
+"""The table of a network."""
+
+
+def described(network, variant, depth):
+    return ""

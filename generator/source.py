@@ -1,0 +1,199 @@
+"""What a user's data layers tell of the data: the images' shape, scale and number."""
+
+from math import prod
+from pathlib import Path
+
+from .errors import UserError
+from .files import project_root
+from .layers import Layer, Shape, as_list
+from .networks import PIXEL_SCALE
+
+IMAGES = ("Data", "ImageData", "WindowData", "Input", "MemoryData")
+"""Layers whose blobs are images of pixels in 0..255, unless they scale them."""
+
+MAX_SIDE = 2**15
+
+
+def image_shape(layer: Layer) -> Shape | None:
+    """The shape of one image of a layer's first top; None where only the data tell.
+
+    LMDBs and images are looked at where they are there.
+    """
+    kind = layer.type
+    if kind == "Input":
+        shapes = as_list(layer.fields.get("input_param", {}).get("shape"))
+        return _one(shapes)
+    if kind == "DummyData":
+        return _dummy(layer.fields.get("dummy_data_param", {}))
+    if kind == "MemoryData":
+        fields = layer.fields.get("memory_data_param", {})
+        return tuple(fields.get(name, 0) for name in ("channels", "height", "width"))
+    if kind == "Data":
+        return _cropped(layer, _lmdb_shape(layer))
+    if kind == "ImageData":
+        return _cropped(layer, _image_data_shape(layer))
+    return None
+
+
+def _one(shapes: list) -> Shape | None:
+    dims = as_list(shapes[0].get("dim")) if shapes else []
+    return tuple(dims[1:]) or None
+
+
+def _dummy(fields: dict) -> Shape | None:
+    if fields.get("shape"):
+        return _one(as_list(fields["shape"]))
+    sides = [as_list(fields.get(name)) for name in ("channels", "height", "width")]
+    return tuple(side[0] for side in sides) if all(sides) else None
+
+
+def _cropped(layer: Layer, shape: Shape | None) -> Shape | None:
+    crop = layer.fields.get("transform_param", {}).get("crop_size", 0)
+    return (shape[0], crop, crop) if shape and crop else shape
+
+
+def _lmdb_shape(layer: Layer) -> Shape | None:
+    """Of the first image in the database that a Data layer reads."""
+    from .schema import message_class
+
+    with _database(layer) as transaction:
+        if transaction is None:
+            return None
+        first = next(iter(transaction.cursor()), None)
+        if first is None:
+            return None
+        try:
+            datum = message_class("Datum").FromString(bytes(first[1]))
+        except Exception:  # of protobuf, whose DecodeError has moved between versions
+            return None
+    if not datum.encoded:
+        return datum.channels, datum.height, datum.width
+    import io
+
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(datum.data)) as image:
+            return _colours(layer, len(image.getbands())), image.height, image.width
+    except (OSError, UnidentifiedImageError):
+        return None
+
+
+def _colours(layer: Layer, bands: int) -> int:
+    transform = layer.fields.get("transform_param", {})
+    if transform.get("force_gray"):
+        return 1
+    return 3 if transform.get("force_color") or bands >= 3 else 1
+
+
+class _database:
+    """A read transaction of a Data layer's LMDB, or None where there is none."""
+
+    def __init__(self, layer: Layer) -> None:
+        fields = layer.fields.get("data_param", {})
+        self._path = project_root() / str(fields.get("source", ""))
+        self._readable = fields.get("backend") == "LMDB" and (
+            (self._path / "data.mdb").is_file()
+        )
+        self._environment = None
+
+    def __enter__(self):
+        if not self._readable:
+            return None
+        import lmdb
+
+        try:
+            self._environment = lmdb.open(str(self._path), readonly=True, lock=False)
+            return self._environment.begin(buffers=True)
+        except lmdb.Error:
+            return None
+
+    def __exit__(self, *_: object) -> None:
+        if self._environment:
+            self._environment.close()
+
+
+def _image_data_shape(layer: Layer) -> Shape | None:
+    fields = layer.fields.get("image_data_param", {})
+    channels = 3 if fields.get("is_color", True) else 1
+    height, width = fields.get("new_height", 0), fields.get("new_width", 0)
+    if height and width:
+        return channels, height, width
+    lines = _lines(fields)
+    if not lines:
+        return None
+    from PIL import Image, UnidentifiedImageError
+
+    name = fields.get("root_folder", "") + lines[0].rpartition(" ")[0]
+    try:
+        with Image.open(project_root() / name) as image:
+            return channels, image.height, image.width
+    except (OSError, UnidentifiedImageError):
+        return None
+
+
+def _lines(fields: dict) -> list[str]:
+    try:
+        path = project_root() / fields.get("source", "")
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def count(layer: Layer) -> int | None:
+    """How many images a data layer has; None where they are not there to count."""
+    if layer.type == "ImageData":
+        return len(_lines(layer.fields.get("image_data_param", {}))) or None
+    if layer.type == "Data":
+        with _database(layer) as transaction:
+            return transaction.stat()["entries"] or None if transaction else None
+    return None
+
+
+def batch_size(layer: Layer) -> int:
+    """Images at once; 1 where the layer does not say."""
+    for key, value in layer.fields.items():
+        if key.endswith("data_param") and "batch_size" in value:
+            return max(1, value["batch_size"])
+    return 1
+
+
+def pixel_scale(layer: Layer) -> float:
+    """What brings a data layer's images to units of [0, 1].
+
+    1/255, over what the layer has scaled them by already; 1 where that leaves less
+    than one part in a hundred, and for data that are no images.
+    """
+    if layer.type not in IMAGES:
+        return 1.0
+    scale = layer.fields.get("transform_param", {}).get("scale", 1.0)
+    rest = PIXEL_SCALE / scale if scale > 0 else 1.0
+    return 1.0 if abs(rest - 1) < 0.01 else rest
+
+
+def parse_shape(text: str) -> Shape:
+    """3x224x224; UserError otherwise."""
+    parts = text.lower().split("x")
+    if not all(part.isdecimal() for part in parts) or len(parts) not in (1, 3):
+        raise UserError(
+            f"--image {text}: channels x height x width, such as 3x224x224, or the"
+            " length of a vector."
+        )
+    return tuple(map(int, parts))
+
+
+def checked(shape: Shape, blob: str) -> Shape:
+    """The shape, or UserError where it is none of an image or a vector."""
+    if len(shape) not in (1, 3) or min(shape) < 1:
+        raise UserError(
+            f"'{blob}' has the shape {shape}; channels, height and width are expected,"
+            " or the length of a vector, each at least 1."
+        )
+    if max(shape[1:], default=1) > MAX_SIDE or prod(shape) > 2**31 - 1:
+        raise UserError(f"'{blob}' has the shape {shape}, too large for Caffe.")
+    return shape
+
+
+def exists(path: str) -> bool:
+    """Whether an argument names a file rather than a built-in network."""
+    return "/" in path or path.endswith((".prototxt", ".pbtxt")) or Path(path).is_file()
