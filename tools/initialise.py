@@ -36,6 +36,7 @@ def initialise(stage: Run, options: argparse.Namespace) -> int:
     )
     image = network.image_shape(deploy)
     built = network.initial(stage.network, seed, image, stage.folder)
+    weights.drop_tied(built)
     shapes = weights.shapes(built)
     comparison = weights.compare(shapes, incoming)
     check_weights(stage, net, stage.network, source, shapes, incoming, options)

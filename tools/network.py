@@ -21,7 +21,12 @@ from google.protobuf.message import Message
 from runs import relative
 from runtime import ROOT, UserError
 
+from generator.ladder import NOISY
+
 FileMessage = TypeVar("FileMessage", bound=Message)
+DATA = ("Data", "ImageData", "HDF5Data", "WindowData", "MemoryData", "DummyData")
+"""Layers that yield images and labels of themselves."""
+
 Shape = tuple[int, ...]
 Shapes = dict[str, list[Shape]]
 """Layer -> the shapes of its parameters."""
@@ -51,17 +56,25 @@ def _parse(path: Path, message: FileMessage, kind: str) -> FileMessage:
 
 
 def sources(network: caffe_pb2.NetParameter) -> list[str]:
-    """The databases that a NetParameter's Data layers read, relative to the root."""
-    found = (layer.data_param.source for layer in network.layer if layer.type == "Data")
+    """What a NetParameter's data layers read, relative to the root: LMDBs, LevelDBs,
+    lists of files."""
+    found = []
+    for layer in network.layer:
+        for field, value in layer.ListFields():
+            if field.name.endswith("data_param") and hasattr(value, "source"):
+                found.append(value.source)
     return list(dict.fromkeys(found))
 
 
 def batch_size(network: caffe_pb2.NetParameter) -> int | None:
-    """Images that one training forward takes; None where no Data layer says."""
+    """Images that one training forward takes; None where no data layer says."""
     for layer in network.layer:
         phases = [rule.phase for rule in layer.include if rule.HasField("phase")]
-        if layer.type == "Data" and caffe_pb2.TEST not in phases:
-            return layer.data_param.batch_size
+        if caffe_pb2.TEST in phases:
+            continue
+        for field, value in layer.ListFields():
+            if field.name.endswith("data_param") and hasattr(value, "batch_size"):
+                return value.batch_size
     return None
 
 
@@ -99,12 +112,13 @@ def image_shape(path: Path) -> Shape:
 
 
 def without_data(net: caffe_pb2.NetParameter, image: Shape) -> None:
-    """Replaces Data layers by Input layers of one image and one label."""
+    """Replaces what reads data by Input layers of one image and one label."""
     for layer in net.layer:
-        if layer.type == "Data":
+        if layer.type in DATA:
             layer.type = "Input"
-            layer.ClearField("data_param")
-            layer.ClearField("transform_param")
+            for field, _ in layer.ListFields():
+                if field.name.endswith("_param"):
+                    layer.ClearField(field.name)
             for shape, _ in zip((image, (1,)), layer.top, strict=False):
                 layer.input_param.shape.add(dim=shape)
 
@@ -159,7 +173,13 @@ def _build_here(
     if initial is not None:
         built.save(str(initial.target))
     parameters = built.params.items()
-    sender.send({n: [tuple(b.shape) for b in blobs] for n, blobs in parameters})
+    sender.send(
+        {
+            name: [tuple(blob.shape) for blob in blobs]
+            for name, blobs in parameters
+            if not name.startswith(NOISY)  # tied to those of the layer they copy
+        }
+    )
 
 
 def drop_fillers(layer: caffe_pb2.LayerParameter) -> None:

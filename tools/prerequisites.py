@@ -64,14 +64,15 @@ def require_databases(net: caffe_pb2.NetParameter, path: Path) -> None:
     """Raises UserError where one that a network reads is not there."""
     for source in network.sources(net):
         folder = ROOT / source
-        if (folder / "data.mdb").is_file():
+        database = (folder / "data.mdb", folder / "CURRENT")
+        if folder.is_file() or any(file.is_file() for file in database):
             continue
         script = folder.parent / "create.py"
         mend = "data/README.md says how one is made"
         if script.is_file():
             mend = f"run {relative(script)}"
         raise UserError(
-            f"the database {source}, which {relative(path)} reads, is missing: {mend}."
+            f"the data in {source}, which {relative(path)} reads, is missing: {mend}."
         )
 
 

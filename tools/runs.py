@@ -13,6 +13,7 @@ the same run are equal. This is the one place for these paths.
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -142,8 +143,8 @@ class Run:
     @property
     def generator_command(self) -> str:
         """The command line that makes this run's network and solver."""
-        options = self._options.removeprefix("--net ")
-        return f".venv/bin/python -m generator {options}"
+        options = self._options.removeprefix(f"--net {self.net} ")
+        return f".venv/bin/python -m generator {_source(self.net)} {options}"
 
     @property
     def _options(self) -> str:
@@ -245,6 +246,17 @@ def _is_status(value: Any) -> bool:
         and value.get("state") in STATES
         and isinstance(value.get("iterations"), int)
     )
+
+
+def _source(net: str) -> str:
+    """The generator's argument behind a network: its name, or a user's own file."""
+    if net not in NETWORKS:
+        for path in sorted((ROOT / "models" / net).rglob("*.prototxt")):
+            with path.open(encoding="utf-8", errors="replace") as file:
+                head = file.readline()
+            if match := re.search(r"python -m generator (.+?) --variant ", head):
+                return match[1]
+    return net
 
 
 def known_nets() -> list[str]:

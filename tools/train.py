@@ -40,6 +40,8 @@ from status import (
 )
 from wholefile import whole_file
 
+from generator.variants import find_variant
+
 INTERRUPTED = 130
 DISPLAYS = 10  # of the losses, at least: one that is not finite must be seen
 KEPT_SNAPSHOTS = 2  # while training; the last one stays
@@ -244,11 +246,13 @@ def run_caffe(stage: Run, plan: Plan, status: dict[str, Any]) -> int:
 def hand_on(stage: Run, plan: Plan, iteration: int) -> None:
     """Makes final.caffemodel from the last snapshot."""
     last = snapshots.weights_file(stage.folder, iteration)
-    if stage.stage in PARTIAL:
+    if stage.stage in PARTIAL:  # and without a ladder's second copies
         final = weights.load(last)
         incoming = weights.load(plan.source)
         weights.copy_layers(incoming, final, plan.comparison.unused)
         weights.save(final, stage.final_weights)
+    elif find_variant(stage.variant).ladder:
+        weights.save(weights.load(last), stage.final_weights)
     else:
         with last.open("rb") as snapshot, whole_file(stage.final_weights) as file:
             shutil.copyfileobj(snapshot, file)

@@ -17,13 +17,18 @@ from runs import relative
 from runtime import UserError
 from wholefile import whole_file
 
+from generator.ladder import NOISY
+
 Shape = tuple[int, ...]
 Shapes = Mapping[str, list[Shape]]
 """Layer -> the shapes of its parameters."""
 
 
 def load(path: Path) -> caffe_pb2.NetParameter:
-    """A weights file as it is; UserError where it is missing or not a whole one."""
+    """A weights file; UserError where it is missing or not a whole one.
+
+    Without what a ladder's noisy encoder shares with the clean one.
+    """
     if path.suffix == ".h5":
         raise UserError(f"{relative(path)} is HDF5; a binary .caffemodel is expected.")
     network = caffe_pb2.NetParameter()
@@ -38,7 +43,17 @@ def load(path: Path) -> caffe_pb2.NetParameter:
             f"{relative(path)} is not a whole .caffemodel ({path.stat().st_size:,}"
             " bytes): it is truncated or another kind of file."
         ) from error
+    drop_tied(network)
     return network
+
+
+def drop_tied(network: caffe_pb2.NetParameter) -> None:
+    """Removes the second copies of tied weights, which Caffe saves layer by layer.
+
+    Loaded, they would overwrite the first.
+    """
+    for layer in [la for la in network.layer if la.name.startswith(NOISY)]:
+        network.layer.remove(layer)
 
 
 def blobs(network: caffe_pb2.NetParameter) -> dict[str, list]:
