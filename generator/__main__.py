@@ -194,6 +194,8 @@ def chosen_variants(options: argparse.Namespace, network: Network) -> list[Varia
         variants = [find_variant(options.variant)]
         if variants[0].layerwise is not variants[0]:
             variants.append(variants[0].layerwise)
+        if network.name not in NETWORKS and variants[0].has_decoder:
+            variants.append(VARIANTS["baseline"])  # has stage 0
     if not options.batch_norm:
         return variants
     if not any(variant.ladder for variant in variants):
@@ -223,7 +225,9 @@ def chosen_depths(
         raise UserError(f"--depth {options.depth}: a number, or all.")
     depth = int(options.depth)
     if not 1 <= depth <= network.max_depth:
-        limit = f" {network.limit[0].upper()}{network.limit[1:]}." if network.limit else ""
+        limit = (
+            f" {network.limit[0].upper()}{network.limit[1:]}." if network.limit else ""
+        )
         raise UserError(
             f"--depth {depth}: {network.name} can be decoded from 1 to"
             f" {network.max_depth}: {depth_names(network)}.{limit}"
@@ -289,9 +293,7 @@ def summary(network: Network, depth: int) -> str:
                 f"{decoded:,}" if decoded else "-",
             )
         )
-    rows.append(
-        ("parameters", "", "", f"{sum(encoder.values()):,}", f"{decoder:,}")
-    )
+    rows.append(("parameters", "", "", f"{sum(encoder.values()):,}", f"{decoder:,}"))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = [f"{network.name}: {network.title}"]
     for row in rows:

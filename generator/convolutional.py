@@ -52,7 +52,9 @@ def fully_convolutional(network: Network) -> list[Section] | None:
     if not pooled_globally:
         fields = {"pooling_param": {"pool": Enum("AVE"), "global_pooling": True}}
         name = f"{network.scores.blob}/average"
-        output.append(Layer(name, "Pooling", (blob,), (name,), fields, (*classes, 1, 1)))
+        output.append(
+            Layer(name, "Pooling", (blob,), (name,), fields, (*classes, 1, 1))
+        )
         blob = name
     output.append(Layer("prob", "Softmax", (blob,), ("prob",), {}, (*classes, 1, 1)))
     title = "class probabilities, of the scores' average"
@@ -65,10 +67,14 @@ def _as_convolution(layer: Layer, shape: Shape) -> Layer:
     high, wide = shape[1:] if len(shape) == 3 else (1, 1)
     fields = {"num_output": given["num_output"]}
     fields |= {"bias_term": False} if not given.get("bias_term", True) else {}
-    fields |= {"kernel_size": high} if high == wide else {
-        "kernel_h": high,
-        "kernel_w": wide,
-    }
+    fields |= (
+        {"kernel_size": high}
+        if high == wide
+        else {
+            "kernel_h": high,
+            "kernel_w": wide,
+        }
+    )
     name = f"{layer.name}{SUFFIX}"
     changed = Layer(
         name,

@@ -316,9 +316,10 @@ def _cut(
     """Macro-layers; what stands before the first one; what follows the last."""
     groups: list[list[tuple[int, Layer]]] = [[]]
     for index, layer in chain:
-        if layer.type in WEIGHTED and _complete([la for _, la in groups[-1]], layer):
-            groups.append([])
-        elif group == "layer" and layer.type in WEIGHTED and _weighted(groups[-1]):
+        if layer.type in WEIGHTED and (
+            _complete([la for _, la in groups[-1]], layer)
+            or (group == "layer" and _weighted(groups[-1]))
+        ):
             groups.append([])
         groups[-1].append((index, layer))
     while groups and not _weighted(groups[-1]):

@@ -386,15 +386,11 @@ def _combinator(
     inputs_of_mlp = reshaped(joined, f"{joined}/channels", 3 * channels, 1, plane)
     layers.append(inputs_of_mlp)
     layers.append(
-        mixed(
-            inputs_of_mlp.tops[0], hidden, HIDDEN * channels, inputs_of_mlp.shape
-        )
+        mixed(inputs_of_mlp.tops[0], hidden, HIDDEN * channels, inputs_of_mlp.shape)
     )
     leaky = {"relu_param": {"negative_slope": LEAK}}
     layers.append(
-        Layer(
-            f"{hidden}/relu", "ReLU", (hidden,), (hidden,), leaky, layers[-1].shape
-        )
+        Layer(f"{hidden}/relu", "ReLU", (hidden,), (hidden,), leaky, layers[-1].shape)
     )
     layers.append(mixed(hidden, output, channels, layers[-1].shape))
     last = reshaped(output, f"{output}/reshape", *activation.shape)

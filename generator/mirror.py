@@ -200,7 +200,9 @@ class Decoding:
         return self.weights[min(index, len(self.weights)) - 1]
 
     def rate(self, index: int) -> float:
-        return 1.0 if self.rates is None else self.rates[min(index, len(self.rates)) - 1]
+        return (
+            1.0 if self.rates is None else self.rates[min(index, len(self.rates)) - 1]
+        )
 
 
 def decoder(
@@ -509,9 +511,7 @@ _WINDOW = (
 )
 
 
-def _grown(
-    window: Window, plane: Shape, wanted: Shape
-) -> tuple[tuple[int, int], bool]:
+def _grown(window: Window, plane: Shape, wanted: Shape) -> tuple[tuple[int, int], bool]:
     """The kernel with which a deconvolution of `plane` reaches all of `wanted`, and
     whether it reaches farther, as with dilation it may have to."""
     missing = [

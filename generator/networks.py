@@ -110,9 +110,7 @@ def connected(
     return tuple(result)
 
 
-def macro_layer(
-    layers: Sequence[Layer], body: tuple[Layer, ...] = ()
-) -> MacroLayer:
+def macro_layer(layers: Sequence[Layer], body: tuple[Layer, ...] = ()) -> MacroLayer:
     """Connected layers as a macro-layer, dropout and flattening at its end apart."""
     end = len(layers)
     while end > 1 and layers[end - 1].type in PASSED:
@@ -283,7 +281,6 @@ ALEXNET = classifier(
         why="Krizhevsky et al. 2012, Section 5: 128 images an update, 90 epochs, three"
         " falls of the rate; their places are ours",
     ),
-    decoder_std=paper.ALEXNET_DECODER_STD,
     grouped_decoder=False,
     inverses={
         # the stride of 4 stands for two poolings: one layer each (Section 4.2, note 2)

@@ -27,6 +27,3 @@ the batch; the weights are used as the paper prints them, as in the authors' rel
 
 DECODER_STD = 0.001
 """Standard deviation of the decoders' Gaussian initialisation (authors' release)."""
-
-ALEXNET_DECODER_STD = 0.01
-"""The same for AlexNet's convolutions (authors' release, which has 0.005 for fc)."""

@@ -89,7 +89,6 @@ class DataSet:
     mirror: bool = False
     resize: int = 0
 
-
     def layers(self, image: Activation, batch_size: int, label: bool) -> list[Layer]:
         """Data layers for training and test; label: whether they yield labels."""
 

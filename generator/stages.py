@@ -47,6 +47,7 @@ class NetworkFile:
     def layers(self) -> list[Layer]:
         return [layer for section in self.sections for layer in section.layers]
 
+
 @dataclass(frozen=True)
 class SolverFile:
     """A stage's solver to be rendered.
@@ -124,12 +125,9 @@ class _Planner:
         if self._network.training is None:
             stages = []
         solvers = tuple(
-            solver(self._network, self._variant, self._depth, stage)
-            for stage in stages
+            solver(self._network, self._variant, self._depth, stage) for stage in stages
         )
-        return Plan(
-            self._network, self._variant, self._depth, tuple(networks), solvers
-        )
+        return Plan(self._network, self._variant, self._depth, tuple(networks), solvers)
 
     # --- what is trained
 

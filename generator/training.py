@@ -19,9 +19,7 @@ WHY = (
 )
 
 
-def estimated(
-    network: Network, classifier: Schedule, batch_size: int
-) -> Training:
+def estimated(network: Network, classifier: Schedule, batch_size: int) -> Training:
     """Rates and weights of every macro-layer from the network's shapes alone (ours).
 
     A decoder's last deconvolution is linear; the curvature of its squared error is the

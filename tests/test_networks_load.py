@@ -1,6 +1,5 @@
 """Every generated network is loaded by the fork, and has the shapes we say it has."""
 
-
 import re
 
 import caffe
@@ -226,7 +225,11 @@ def test_gradients_of_the_whole_objective_equal_differences(variant, tmp_path):
     built.blobs["data"].data[0] = random.uniform(-55, 200, (1, 32, 32))
     built.blobs["label"].data[...] = 7
     gamma = dict(
-        zip(["data/scaled", "conv1_2", "conv2_2"], VGG8.training.loss_weights, strict=True)
+        zip(
+            ["data/scaled", "conv1_2", "conv2_2"],
+            VGG8.training.loss_weights,
+            strict=True,
+        )
     )
     losses = {
         n: gamma[n.partition("@")[2]] for n in built.blobs if n.startswith("dec:loss@")

@@ -133,9 +133,11 @@ def describe(result: dict) -> str:
         f"  top-5 error     {result['top5_error']:.2f} %",
     ]
     if l2 is not None:
+        depth = result["depth"]
+        place = f"macro-layer {depth}" if depth else "the network's default depth"
         lines.append(
             f"  reconstruction  {l2:.4g}  (mean ||x^ - x||^2, pixels in [0, 1],"
-            f" decoded from macro-layer {result['depth']})"
+            f" decoded from {place})"
         )
     return "\n".join(lines)
 

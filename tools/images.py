@@ -13,6 +13,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from runs import relative
 from runtime import ROOT, UserError
 
 os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe reports every layer otherwise
@@ -173,7 +174,23 @@ def database(
     for layer in network.read(train_val).layer:
         phases = [rule.phase for rule in layer.include]
         if layer.type == "Data" and (not phases or phase in phases):
+            if layer.transform_param.mean_file:
+                raise UserError(
+                    f"{relative(train_val)} subtracts a mean image"
+                    f" ({layer.transform_param.mean_file}); only mean_value, a number a"
+                    " channel, is understood here."
+                )
             mean = tuple(layer.transform_param.mean_value) or (0.0,)
             path = ROOT / layer.data_param.source
             return Database(path, Preprocessing(shape, mean, resize))
-    raise UserError(f"{train_val} has no Data layer for the {split} images.")
+    raise UserError(f"{relative(train_val)} has no Data layer for the {split} images.")
+
+
+def image_scale(train_val: Path) -> float:
+    """What a network's data layer multiplies the mean-subtracted pixels by; 1 where it
+    says nothing, or there is no such file."""
+    if train_val.is_file():
+        for layer in network.read(train_val).layer:
+            if layer.HasField("transform_param"):
+                return layer.transform_param.scale
+    return 1.0

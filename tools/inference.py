@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import caffe
+import network
 import numpy as np
 import weights
+from images import Database, database, image_scale
+from prerequisites import require
+from runs import Run, relative
+from runtime import UserError
+
 from generator.files import render
 from generator.layers import shape_text
-from generator.networks import find_network
+from generator.networks import NETWORKS
 from generator.stages import folder, plan
 from generator.variants import find_variant
-from images import Database, database
-from runs import Run, check_depth, relative
-from runtime import ROOT, UserError
 
 
 @dataclass(frozen=True)
@@ -46,63 +49,73 @@ class Model:
         Raises UserError: unknown names, a depth out of range, weights that are
         missing, unreadable, or lack a layer or fit another network.
         """
-        network, self.variant = find_network(net), find_variant(variant)
-        self.depth = network.depth if depth is None else depth
-        check_depth(net, self.depth)
+        self.net, self.variant = net, find_variant(variant)
+        self._run = Run(net, variant, 4, depth)
         if depth is not None and not self.variant.has_decoder:
             raise UserError(f"{variant} has no decoder; leave --depth out.")
         self.weights_file = weights_file or _trained(net, variant, depth)
-        self.plan = plan(network, self.variant, self.depth)
-        path = f"models/{folder(network, self.variant, self.depth)}/deploy.prototxt"
-        self._check_weights(path)
-        if (ROOT / path).is_file():
-            self._net = self._load(ROOT / path)
-        else:  # a depth that nobody generated, decoded with the default one's weights
-            with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
-                file.write(render([self.plan])[path])
-                file.flush()
-                self._net = self._load(Path(file.name))
+        built_in = NETWORKS.get(net)
+        self.depth = built_in.depth if built_in and depth is None else depth
+        path = self._run.models / "deploy.prototxt"
+        if path.is_file() or built_in is None:
+            require(path, "network", self._run.generator_command)
+            self._load(path, relative(path))
+            return
+        # a depth that nobody generated, decoded with the default one's weights
+        made = plan(built_in, self.variant, self.depth)
+        name = f"models/{folder(built_in, self.variant, self.depth)}/deploy.prototxt"
+        with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
+            file.write(render([made])[name])
+            file.flush()
+            self._load(Path(file.name), name)
 
-    def _check_weights(self, path: str) -> None:
-        deploy = next(net for net in self.plan.networks if net.path == path)
-        wanted = {layer.name: list(layer.blobs) for layer in deploy.layers}
-        wanted = {name: shapes for name, shapes in wanted.items() if shapes}
+    def _load(self, path: Path, name: str) -> None:
+        self._check_weights(path, name)
+        self._shape = network.image_shape(path)[1:]
+        caffe.set_mode_cpu()
+        self._net = caffe.Net(str(path), caffe.TEST, weights=str(self.weights_file))
+        self._image = self._net.inputs[0]
+        self._scale = image_scale(self._run.models / "train_val.prototxt")
+
+    def _check_weights(self, path: Path, name: str) -> None:
+        wanted = network.parameter_shapes(path)
         loaded = weights.load(self.weights_file)
         comparison = weights.compare(wanted, loaded)
         if comparison.different:
-            name = comparison.different[0]
-            found = ", ".join(map(shape_text, weights.shapes(loaded)[name]))
-            expected = ", ".join(map(shape_text, wanted[name]))
+            layer = comparison.different[0]
+            found = ", ".join(map(shape_text, weights.shapes(loaded)[layer]))
+            expected = ", ".join(map(shape_text, wanted[layer]))
             raise UserError(
-                f"layer {name} has shapes {found} in {relative(self.weights_file)},"
-                f" {self.plan.network.name} has {expected}: these are another"
-                " network's weights."
+                f"layer {layer} has shapes {found} in {relative(self.weights_file)},"
+                f" {self.net} has {expected}: these are another network's weights."
             )
         if comparison.missing:
             raise UserError(
                 f"{relative(self.weights_file)} lacks layer {comparison.missing[0]}"
-                f" of {path}: they are another variant's or an earlier stage's."
+                f" of {name}: they are another variant's or an earlier stage's."
             )
-
-    def _load(self, prototxt: Path) -> "caffe.Net":
-        caffe.set_mode_cpu()
-        return caffe.Net(str(prototxt), caffe.TEST, weights=str(self.weights_file))
 
     def images(self, split: str) -> Database:
         """The network's training ("train") or test ("val") images."""
-        network = self.plan.network
-        place = ROOT / "models" / network.name / self.variant.name
-        return database(
-            place / "train_val.prototxt", split, network.image, network.data.resize
-        )
+        built_in = NETWORKS.get(self.net)
+        path = self._run.models / "train_val.prototxt"
+        if not path.is_file():  # the images are the same at every depth
+            path = Run(self.net, self.variant.name, 4).models / "train_val.prototxt"
+        resize = built_in.data.resize if built_in else 0
+        return database(path, split, self._shape, resize)
 
     def __call__(self, data: np.ndarray) -> Output:
         """data: float32 (N, C, H, W), mean-subtracted, in units of 0..255."""
         net = self._net
-        net.blobs["data"].reshape(*data.shape)
-        net.blobs["data"].data[...] = data
+        net.blobs[self._image].reshape(*data.shape)
+        net.blobs[self._image].data[...] = data * self._scale
         blobs = net.forward()
-        reconstructions = blobs.get("dec:data")
+        reconstructions = blobs.get(f"dec:{self._image}")
+        if "prob" not in blobs:
+            raise UserError(
+                f"{self.net} has no class probabilities ('prob'), only"
+                f" {', '.join(blobs)}: its loss is no softmax."
+            )
         return Output(
             blobs["prob"].reshape(len(data), -1).copy(),
             None if reconstructions is None else reconstructions.copy(),
@@ -112,7 +125,8 @@ class Model:
 def _trained(net: str, variant: str, depth: int | None) -> Path:
     """What stage 4 left at this depth or, decoding only a part, at the default one."""
     own, default = Run(net, variant, 4, depth), Run(net, variant, 4)
-    lower = depth is not None and depth < find_network(net).depth
+    built_in = NETWORKS.get(net)
+    lower = bool(built_in and depth is not None and depth < built_in.depth)
     for run in (own, default) if lower else (own,):
         if run.final_weights.is_file():
             return run.final_weights

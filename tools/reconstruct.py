@@ -67,9 +67,13 @@ def main() -> int:
     images = [load(model, name) for name in options.images]
     originals, copies, errors = reconstruct(model, images)
     scale = options.scale or figures.default_scale(originals[0].shape[1])
-    rows = [("original", originals), (f"{options.variant}\n{model.depth}", copies)]
+    rows = [
+        ("original", originals),
+        (f"{options.variant}\n{model.depth or ''}", copies),
+    ]
     figures.save(figures.grid(rows, scale), options.out)
-    print(f"{options.net} {options.variant}, decoded from macro-layer {model.depth}")
+    place = f"macro-layer {model.depth}" if model.depth else "the default depth"
+    print(f"{options.net} {options.variant}, decoded from {place}")
     for name, error in zip(options.images, errors, strict=True):
         print(f"  {error:10.4g}  {name}")
     print(f"mean ||x^ - x||^2 {errors.mean():.4g}, pixels in [0, 1]: {options.out}")
