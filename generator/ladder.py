@@ -357,17 +357,11 @@ def _combinator(
     ]
     if magnitude != 1:
         scale = {"power_param": {"scale": float(f"{1 / magnitude:.3g}")}}
-        name_of_scale = f"{product}/scale"
+        scaled = f"{product}/scale"  # Power's backward pass is wrong in place
         layers.append(
-            Layer(
-                name_of_scale,
-                "Power",
-                (product,),
-                (product,),
-                scale,
-                activation.shape,
-            )
+            Layer(scaled, "Power", (product,), (scaled,), scale, activation.shape)
         )
+        product = scaled
     inputs = []
     for kind, blob in (("down", down), ("lateral", lateral), ("product", product)):
         inputs.append(f"{name}/{kind}/channels")

@@ -23,7 +23,7 @@ namespace caffe {
  * Backward: @f$ \partial E / \partial x = \partial E / \partial y @f$.
  *
  * In place it must not follow a layer that needs its own top again for its backward
- * pass, as ReLU, Sigmoid and TanH in place do.
+ * pass, as Sigmoid and TanH do, and ReLU where it is in place itself.
  *
  * Fails (CHECK) on a negative or infinite @f$ \sigma @f$.
  */

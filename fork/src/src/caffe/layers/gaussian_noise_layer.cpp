@@ -10,8 +10,8 @@ template <typename Dtype>
 void GaussianNoiseLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
     const vector<Blob<Dtype>*>& top) {
   std_ = this->layer_param_.gaussian_noise_param().std();
-  CHECK(std_ >= 0 && std::isfinite(std_)) << "GaussianNoise expects a standard "
-      << "deviation of at least 0; std is " << std_ << ".";
+  CHECK(std_ >= 0 && std::isfinite(std_)) << "GaussianNoise expects a finite "
+      << "standard deviation of at least 0; std is " << std_ << ".";
 }
 
 template <typename Dtype>
