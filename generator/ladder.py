@@ -43,6 +43,9 @@ HIDDEN = 4
 """Hidden units of a combinator (ours), leaky by LEAK (Pezeshki et al. 2016)."""
 LEAK = 0.1
 
+COMBINATOR_STD = 0.3
+"""Of a combinator's Gaussian initialisation (ours): it begins by making smaller."""
+
 
 # --- encoder
 
@@ -342,7 +345,8 @@ def _combinator(
     def mixed(source: str, top: str, outputs: int, shape: Shape) -> Layer:
         window = {"num_output": outputs, "kernel_size": 1}
         window |= {"group": channels} if channels > 1 else {}
-        window |= {"weight_filler": {"type": "msra"}}
+        filler = {"type": "gaussian", "std": COMBINATOR_STD}
+        window |= {"weight_filler": filler}
         fields: Fields = {"param": multipliers(rate), "convolution_param": window}
         layer = Layer(top, "Convolution", (source,), (top,), fields)
         shape, blobs = inferred(layer, shape)
