@@ -190,7 +190,13 @@ def test_gradients_of_the_objective_equal_differences():
     objective()
     built.backward()
     checked = 0
-    for name in ("conv1_1", "conv3_2", "dec:conv3_2", "dec:conv2_2/hidden", "dec:conv1_1"):
+    for name in (
+        "conv1_1",
+        "conv3_2",
+        "dec:conv3_2",
+        "dec:conv2_2/hidden",
+        "dec:conv1_1",
+    ):
         blob = built.params[name][0]
         gradient = blob.diff.copy()
         place = np.unravel_index(np.abs(gradient).argmax(), gradient.shape)
