@@ -54,7 +54,7 @@ def with_noisy_encoder(
     network: Network, variant: Variant, sections: Sequence[Section], depth: int
 ) -> list[Section]:
     """Data and clean encoder, of macro-layers 1 to `depth`, and the noisy one."""
-    tied, noisy, _ = _encoders(network, variant, sections, depth)
+    tied, noisy, _ = _encoders(network, variant, sections, depth, depth)
     return [*tied, Section("noisy encoder, weights tied", tuple(noisy))]
 
 
@@ -67,10 +67,12 @@ def with_noisy_classifier(
 ) -> list[Section]:
     """The whole training network with a noisy encoder and classifier besides.
 
-    Noise is added behind every macro-layer but the scores.
+    Noise is added behind every macro-layer but the scores. What no decoder reads of the
+    noisy side is there in training alone.
     """
     last = network.max_depth - 1 if network.scores else network.max_depth
-    tied, noisy, reads = _encoders(network, variant, sections, max(depth, last))
+    disturbed = max(depth, last)
+    tied, noisy, reads = _encoders(network, variant, sections, depth, disturbed)
     title = "noisy encoder and classifier, weights tied"
     losses = _noisy_head(network, head.layers, reads)
     return [
@@ -81,17 +83,26 @@ def with_noisy_classifier(
 
 
 def _encoders(
-    network: Network, variant: Variant, sections: Sequence[Section], noisy_depth: int
+    network: Network,
+    variant: Variant,
+    sections: Sequence[Section],
+    depth: int,
+    noisy_depth: int,
 ) -> tuple[list[Section], list[Layer], dict[str, str]]:
     """Clean sections with named parameters; the noisy encoder's layers; and which of
     its blobs stands for which of the clean one's.
 
-    noisy_depth: noise is added behind so many macro-layers.
+    depth: so many macro-layers are decoded. noisy_depth: noise is added behind so many.
     """
     chain = {
-        layer.name: layer
+        layer.name
         for macro in network.macro_layers
         for layer in (*macro.layers, *macro.passed)
+    }
+    decoded = {
+        layer.name
+        for index, macro in enumerate(network.macro_layers[:depth], start=1)
+        for layer in (*macro.layers, *(macro.passed if index < depth else ()))
     }
     image = network.image
     noise = NOISE * IMAGE_MAGNITUDE / network.pixel_scale
@@ -110,18 +121,22 @@ def _encoders(
                 layers.append(layer)
                 continue
             layers.append(_named(layer))
-            noisy += _noisy_copy(layers[-1], reads)
+            copies = [_noisy_copy(layers[-1], reads)]
             if layer.name in inside:
                 blob = reads[layer.tops[0]]
                 name = f"{NOISY}{layer.name}/noise"
-                noisy.append(_noise(name, blob, blob, NOISE, layer.shape))
+                copies.append(_noise(name, blob, blob, NOISE, layer.shape))
             macro = ends.get(layer.name)
             if macro and not (inside and _normalised(macro.layers)):
                 blob = reads[layer.tops[0]]
                 name = f"{blob}/noise"
                 std = NOISE * network.magnitude
-                noisy.append(_noise(name, blob, name, std, layer.shape))
+                copies.append(_noise(name, blob, name, std, layer.shape))
                 reads[layer.tops[0]] = name
+            if layer.name in decoded:
+                noisy += map(with_switches, copies)
+            elif layer.in_phase("TRAIN"):
+                noisy += [_in(copy, "TRAIN") for copy in copies]
         tied.append(replace(section, layers=tuple(layers)))
     return tied, noisy, reads
 
@@ -131,7 +146,7 @@ def _noise(name: str, bottom: str, top: str, std: float, shape: Shape) -> Layer:
     return Layer(name, "GaussianNoise", (bottom,), (top,), fields, shape)
 
 
-def _noisy_copy(layer: Layer, reads: dict[str, str]) -> list[Layer]:
+def _noisy_copy(layer: Layer, reads: dict[str, str]) -> Layer:
     """The layer in the second encoder; `reads` learns what its tops are called."""
     bottoms = tuple(reads[blob] for blob in layer.bottoms)
     in_place = layer.bottoms == layer.tops
@@ -140,8 +155,7 @@ def _noisy_copy(layer: Layer, reads: dict[str, str]) -> list[Layer]:
     else:
         tops = bottoms if in_place else tuple(f"{NOISY}{top}" for top in layer.tops)
     reads.update(zip(layer.tops, tops, strict=True))
-    copy = replace(layer, name=f"{NOISY}{layer.name}", bottoms=bottoms, tops=tops)
-    return [with_switches(copy)]
+    return replace(layer, name=f"{NOISY}{layer.name}", bottoms=bottoms, tops=tops)
 
 
 def _named(layer: Layer) -> Layer:
