@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -284,6 +285,40 @@ def test_depth_goes_to_a_folder_of_its_own(tmp_path):
     assert all("/depth2/" in name for name in made)
 
 
+def everything(network):
+    """Plans of every variant and depth."""
+    return [
+        plan(network, variant, depth)
+        for depth in range(1, network.max_depth + 1)
+        for variant in VARIANTS.values()
+        if variant.has_decoder or depth == network.depth
+    ]
+
+
+def test_everything_of_a_network_takes_a_second_at_most():
+    """Processor time, the best of three: others use the machine, too."""
+    total = 0
+    for network in NETWORKS.values():
+        seconds = []
+        for _ in range(3):
+            start = time.process_time()
+            texts = render(everything(network))
+            seconds.append(time.process_time() - start)
+        assert len(texts) > 250
+        assert min(seconds) < 1
+        total += min(seconds)
+    assert total < 5
+
+
+def test_all_depths_at_once(tmp_path):
+    assert main(["vgg8", "--depth", "all", "--out", str(tmp_path)]) == 0
+    made = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.prototxt")}
+    assert made == set(render(everything(VGG8)))
+    assert "models/vgg8/swwae-all/depth5/dump.prototxt" in made
+    assert "models/vgg8/baseline/deploy_conv.prototxt" in made
+    assert not [name for name in made if "baseline/depth" in name]
+
+
 def test_data_can_be_elsewhere(tmp_path):
     main(
         [
@@ -311,6 +346,9 @@ def test_data_can_be_elsewhere(tmp_path):
         ),
         (["vgg16", "--depth", "9"], ["--depth 9", "1 to 8", "8 fc8"]),
         (["vgg8", "--depth", "0"], ["--depth 0", "1 to 5"]),
+        (["vgg8", "--depth", "two"], ["--depth two", "a number, or all"]),
+        (["vgg8", "--name", "mine"], ["--name is for a network file of your own"]),
+        (["vgg8", "--image", "3x8x8"], ["--image is for a network file"]),
         (
             ["vgg8", "--variant", "baseline", "--depth", "2"],
             ["baseline has no decoder"],
