@@ -5,10 +5,11 @@ over images of any size; the class scores are averaged over the grid.
 """
 
 from dataclasses import replace
+from math import prod
 
 from .layers import Enum, Layer, Section, Shape
 from .mirror import sections
-from .sequence import Network
+from .sequence import WEIGHTED, Network
 from .shapes import inferred
 
 SUFFIX = "/conv"
@@ -20,15 +21,16 @@ def fully_convolutional(network: Network) -> list[Section] | None:
     """Encoder, classifier and average, without the input layer.
 
     None for what is no such classifier: images that are no maps, no scores, layers
-    beyond the macro-layers.
+    beyond the macro-layers, places of a flattened map told apart other than by an inner
+    product.
     """
     if len(network.image.shape) != 3 or network.scores is None or network.limit:
         return None
     layers: list[tuple[int, Layer]] = []
     renamed: dict[str, str] = {}
     pooled_globally = False
+    shape: Shape = network.image.shape
     for index, macro in enumerate(network.macro_layers, start=1):
-        shape: Shape = network.activations[index - 1].shape
         for layer in (*macro.layers, *macro.passed):
             changed = layer.reading(renamed)
             if layer.type == "Flatten":
@@ -39,15 +41,19 @@ def fully_convolutional(network: Network) -> list[Section] | None:
                 renamed[layer.tops[0]] = changed.tops[0]
             elif layer.bottoms == layer.tops:
                 changed = replace(changed, tops=changed.bottoms)
-            if len(changed.shape) == 1:
-                changed = replace(changed, shape=(*changed.shape, 1, 1))
+            if layer.type in (*WEIGHTED, "Pooling"):
+                shape = changed.shape
+            elif layer.blobs and len(layer.shape) == 1 and prod(shape[1:]) > 1:
+                return None
+            changed = replace(changed, shape=shape)
             pooled_globally = layer.type == "Pooling" and bool(
                 layer.fields["pooling_param"].get("global_pooling")
             )
             layers.append((index, changed))
-            shape = layer.shape
     blob = layers[-1][1].tops[0]
     classes = network.scores.shape[:1]
+    if shape[:1] != classes:
+        return None
     output = []
     if not pooled_globally:
         fields = {"pooling_param": {"pool": Enum("AVE"), "global_pooling": True}}

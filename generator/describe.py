@@ -1,32 +1,45 @@
 """The table of a network: shapes, parameters, costs, receptive fields."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 from .layers import Layer, Shape, as_list, shape_text
-from .sequence import Network
-from .shapes import ShapeError, convolution_window, pooling_window
+from .sequence import WEIGHTED, Network
+from .shapes import KNOWN, ShapeError, convolution_window, inferred, pooling_window
 from .stages import NetworkFile, plan
 from .variants import Variant
 
 BYTES = 4
 """Of a number: Caffe computes in float32."""
 
+VIEWS = ("Flatten", "Reshape", "Split")
+"""Layers whose tops are their bottom's memory under another name."""
+
+MULTIPLYING = (*WEIGHTED, "Deconvolution")
+
+MAX_WIDTH = 100
+"""Columns stand closer together in a table that would be wider (characters)."""
+
 HEAD = ("layer", "type", "output", "parameters", "multiply-adds", "memory", "field")
 
 FOOT = """\
-One image, forward. multiply-adds: of convolutions and inner products, without biases.
-memory: of what layers that do not work in place yield, float32; training holds the
-gradients besides, and of every parameter its gradient and its momentum. field: the
-receptive field in pixels of the image, not cut off at its border."""
+For one image, forward. parameters: shared ones once, BatchNorm's statistics included.
+multiply-adds: of convolutions and inner products, without biases. memory: float32, of
+what layers yield that work neither in place nor as a view; training needs it twice,
+for the gradients, and parameters three times: data, gradient, momentum. field: height
+x width of the receptive field in pixels of the image, not cut off at its border."""
+
+UNKNOWN = "?: not known, and not in the sums."
 
 
 @dataclass(frozen=True)
 class Row:
     """What one layer costs, for one image.
 
-    field: (height, width) of its receptive field in pixels; None: none is given.
+    layer: with its shape and those of its parameters, where they are known.
+    parameters: that no layer before it shares. memory: in bytes.
+    field: (height, width) of its receptive field in pixels; None: not known.
     """
 
     layer: Layer
@@ -35,147 +48,197 @@ class Row:
     memory: int
     field: tuple[int, int] | None
 
+    @property
+    def known(self) -> bool:
+        """Whether the layer's shape is, if it has one that matters."""
+        return bool(self.layer.shape) or _yields_nothing(self.layer)
+
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a blob sees of the image: field and stride, in pixels; its own shape."""
+    """A blob's shape and what it sees of the image: field and stride, in pixels."""
 
-    shape: Shape
-    field: tuple[int, int] | None
+    shape: Shape = ()
+    field: tuple[int, int] | None = None
     stride: tuple[int, int] = (1, 1)
 
 
-def rows(network: Network, file: NetworkFile) -> dict[str, list[Row]]:
-    """Section title -> a row for every layer that is there in training, data aside.
+def described(network: Network, variant: Variant, depth: int) -> str:
+    """The table of a variant's training network, with sums."""
+    table = rows(network, plan(network, variant, depth).networks[0])
+    cells: list[Sequence[str]] = [HEAD]
+    for title, members in table.items():
+        decodes = _part(title) == "decoder"
+        cells.append((title,))
+        cells += [_cells(row, decodes) for row in members]
+    cells.append(())
+    parts: dict[str, list[Row]] = {}
+    for title, members in table.items():
+        parts.setdefault(_part(title), []).extend(members)
+    everything = [row for members in table.values() for row in members]
+    cells += [_sum(name, parts[name]) for name in PARTS if name in parts]
+    cells.append(_sum("total", everything))
+    lines = [f"{network.name}: {network.title}"]
+    if variant.has_decoder:
+        lines.append(f"{variant.name}: {variant.title}, decoded from {depth}")
+    lines += [*_aligned(cells), FOOT]
+    if not all(row.known for row in everything):
+        lines.append(UNKNOWN)
+    return "\n".join(lines)
 
-    Shared parameters count once. The receptive field is that of encoder and
-    classifier; what a decoder reads has none.
-    """
+
+# --- figures
+
+
+def rows(network: Network, file: NetworkFile) -> dict[str, list[Row]]:
+    """Section title -> a row for every layer that is there in training, data aside."""
     seen = {network.image.blob: _Seen(network.image.shape, (1, 1))}
     shared: set[str] = set()
     result = {}
     for section in file.sections:
         layers = [la for la in section.layers if la.bottoms and la.in_phase("TRAIN")]
         if layers:
-            made = [_row(layer, seen, shared) for layer in layers]
-            result[section.title] = made
+            result[section.title] = [_row(layer, seen, shared) for layer in layers]
     return result
 
 
 def _row(layer: Layer, seen: dict[str, _Seen], shared: set[str]) -> Row:
-    bottom = seen.get(layer.bottoms[0], _Seen((), None))
-    above = _looked(layer, bottom)
-    for top in layer.tops:
-        seen[top] = above
-    in_place = layer.bottoms[:1] == layer.tops[:1]
-    tops = 0 if in_place else len(layer.tops)
+    bottoms = [seen.get(blob, _Seen()) for blob in layer.bottoms]
+    layer = _shaped(layer, [bottom.shape for bottom in bottoms])
+    above = _looked(layer, bottoms)
+    seen.update(dict.fromkeys(layer.tops, above))
+    own = [] if layer.type in VIEWS else set(layer.tops) - set(layer.bottoms)
     return Row(
         layer,
         _parameters(layer, shared),
-        _multiply_adds(layer, bottom.shape),
-        tops * BYTES * (prod(layer.shape) if layer.shape else 0),
+        _multiply_adds(layer, bottoms[0].shape),
+        len(own) * BYTES * prod(layer.shape) if layer.shape else 0,
         above.field,
     )
 
 
+def _shaped(layer: Layer, bottoms: list[Shape]) -> Layer:
+    """The layer with its shapes, also where a user's file goes on behind the chain of
+    macro-layers: branches that meet again, as in GoogLeNet."""
+    if layer.shape or _yields_nothing(layer) or not all(bottoms):
+        return layer
+    if layer.type in KNOWN:
+        try:
+            shape, blobs = inferred(layer, bottoms[0])
+        except ShapeError:
+            return layer
+        return replace(layer, shape=shape, blobs=blobs)
+    if layer.type == "Concat":
+        fields = layer.fields.get("concat_param", {})
+        if fields.get("axis", fields.get("concat_dim", 1)) == 1:
+            channels = sum(shape[0] for shape in bottoms)
+            return replace(layer, shape=(channels, *bottoms[0][1:]))
+    if layer.type in ("Eltwise", "Softmax", "Split"):
+        return replace(layer, shape=bottoms[0])
+    return layer
+
+
+def _yields_nothing(layer: Layer) -> bool:
+    """Nothing at all, or a number."""
+    return not layer.tops or layer.type.endswith("Loss") or layer.type == "Accuracy"
+
+
 def _parameters(layer: Layer, shared: set[str]) -> int:
-    specs = as_list(layer.fields.get("param"))
-    specs += [{}] * (len(layer.blobs) - len(specs))
-    total = 0
-    for spec, blob in zip(specs, layer.blobs, strict=False):
-        name = spec.get("name")
-        if name and name in shared:
-            continue
-        if name:
-            shared.add(name)
-        total += prod(blob)
-    return total
+    """How many numbers the layer learns that are in no layer before it."""
+    named = [spec.get("name") for spec in as_list(layer.fields.get("param"))]
+    named += [None] * (len(layer.blobs) - len(named))
+    new = [
+        prod(blob)
+        for name, blob in zip(named, layer.blobs, strict=False)
+        if name not in shared
+    ]
+    shared.update(filter(None, named))
+    return sum(new)
 
 
 def _multiply_adds(layer: Layer, bottom: Shape) -> int:
-    if not layer.blobs:
+    if layer.type not in MULTIPLYING or not layer.blobs:
         return 0
-    weights = prod(layer.blobs[0])
-    if layer.type == "InnerProduct":
-        return weights
-    if layer.type == "Convolution":
-        return prod(layer.shape[1:]) * weights
-    if layer.type == "Deconvolution":
-        return prod(bottom[1:]) * weights
-    return 0
+    places = {"Convolution": layer.shape[1:], "Deconvolution": bottom[1:]}
+    return prod(places.get(layer.type, ())) * prod(layer.blobs[0])
 
 
-def _looked(layer: Layer, bottom: _Seen) -> _Seen:
-    """What a layer's top sees, given its bottom."""
-    if bottom.field is None or layer.name.startswith("dec:") or not layer.shape:
-        return _Seen(layer.shape, None)
+def _looked(layer: Layer, bottoms: list[_Seen]) -> _Seen:
+    """What a layer's tops see, given its bottoms; of branches, what the widest does."""
+    unseen = _Seen(layer.shape)
+    if not layer.shape or any(bottom.field is None for bottom in bottoms):
+        return unseen
+    field = tuple(map(max, *(b.field for b in bottoms), (1, 1)))
+    first = replace(bottoms[0], field=field)
     try:
-        if layer.type == "Convolution":
-            window = convolution_window(layer)
-        elif layer.type == "Pooling":
-            window = pooling_window(layer, bottom.shape)
-        elif layer.type == "InnerProduct":
-            plane = bottom.shape[1:] or (1, 1)
-            field = _grown(bottom.field, plane, bottom.stride)
-            return _Seen(layer.shape, field, bottom.stride)
-        else:
-            return _Seen(layer.shape, bottom.field, bottom.stride)
+        extent, stride = _window(layer, first.shape)
     except ShapeError:
-        return _Seen(layer.shape, None)
-    stride = tuple(a * b for a, b in zip(bottom.stride, window.stride, strict=True))
-    field = _grown(bottom.field, window.extent, bottom.stride)
-    return _Seen(layer.shape, field, stride)
+        return unseen
+    return _Seen(
+        layer.shape,
+        tuple(
+            f + (e - 1) * s for f, e, s in zip(field, extent, first.stride, strict=True)
+        ),
+        tuple(a * b for a, b in zip(first.stride, stride, strict=True)),
+    )
 
 
-def _grown(field: Shape, extent: Shape, stride: Shape) -> tuple[int, int]:
-    """The field of a window of that extent over places so many pixels apart."""
-    return tuple(f + (e - 1) * s for f, e, s in zip(field, extent, stride, strict=True))
+def _window(layer: Layer, shape: Shape) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(height, width) of what a layer looks at in its bottom, and of its steps."""
+    if layer.type == "Convolution":
+        window = convolution_window(layer)
+        return window.extent, window.stride
+    if layer.type == "Pooling":
+        window = pooling_window(layer, shape)
+        return window.extent, window.stride
+    if layer.type in ("InnerProduct", "Flatten"):
+        return (shape[1], shape[2]) if len(shape) == 3 else (1, 1), (1, 1)
+    fields = layer.fields.get("lrn_param", {})
+    if layer.type == "LRN" and fields.get("norm_region") == "WITHIN_CHANNEL":
+        return (fields.get("local_size", 5),) * 2, (1, 1)
+    if layer.type == "Deconvolution":
+        raise ShapeError("sees differently from place to place")
+    return (1, 1), (1, 1)
 
 
-def described(network: Network, variant: Variant, depth: int) -> str:
-    """The table of a variant's training network, with totals."""
-    file = plan(network, variant, depth).networks[0]
-    table = rows(network, file)
-    cells: list[tuple[str, ...]] = [HEAD]
-    for title, members in table.items():
-        cells.append((f"{title}",))
-        cells += [_cells(row) for row in members]
-    cells.append(())
-    cells += [_sum(name, members) for name, members in _parts(table)]
-    everything = [row for members in table.values() for row in members]
-    cells.append(_sum("total", everything))
-    lines = [f"{network.name}, {variant.name}, decoded from {depth}: {network.title}"]
-    if not variant.has_decoder:
-        lines = [f"{network.name}: {network.title}"]
-    return "\n".join([*lines, *_aligned(cells), FOOT])
+# --- text
+
+PARTS = (
+    "encoder",
+    "classifier",
+    "noisy encoder",
+    "further layers",
+    "decoder",
+)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _part(title: str) -> str:
+    """Which of PARTS a section belongs to."""
+    if title.startswith("classif"):
+        return "classifier"
+    if title.startswith("noisy encoder"):
+        return "noisy encoder"
+    if title.startswith(("decoder", "combinator", "image in units")):
+        return "decoder"
+    return title if title in PARTS else "encoder"
+
+
+def _cells(row: Row, decodes: bool) -> tuple[str, ...]:
     layer = row.layer
-    unknown = "" if layer.type.endswith("Loss") or not layer.tops else "?"
+    unknown = "" if row.known else "?"
+    weighted = unknown if layer.type in MULTIPLYING else ""
+    field = ""
+    if not _yields_nothing(layer):
+        field = "-" if decodes else shape_text(row.field) if row.field else "?"
     return (
         f"  {layer.name}",
         layer.type,
         shape_text(layer.shape) or unknown,
-        f"{row.parameters:,}" if row.parameters else "",
-        f"{row.multiply_adds:,}" if row.multiply_adds else "",
-        _size(row.memory) if row.memory else "",
-        shape_text(row.field) if row.field else "",
+        f"{row.parameters:,}" if row.parameters else weighted,
+        f"{row.multiply_adds:,}" if row.multiply_adds else weighted,
+        _size(row.memory) if row.memory else unknown,
+        field,
     )
-
-
-def _parts(table: dict[str, list[Row]]) -> list[tuple[str, list[Row]]]:
-    """Encoder, classifier and decoder, those that there are."""
-    parts: dict[str, list[Row]] = {"encoder": [], "classifier": [], "decoder": []}
-    for title, members in table.items():
-        for row in members:
-            if row.layer.name.startswith(("dec:", "noisy:")) or "decoder" in title:
-                parts["decoder"].append(row)
-            elif title.startswith("classif"):
-                parts["classifier"].append(row)
-            else:
-                parts["encoder"].append(row)
-    return [(name, members) for name, members in parts.items() if members]
 
 
 def _sum(name: str, members: Iterable[Row]) -> tuple[str, ...]:
@@ -192,26 +255,38 @@ def _sum(name: str, members: Iterable[Row]) -> tuple[str, ...]:
 
 
 def _size(count: int) -> str:
-    """Bytes, in units of 1024."""
-    if count < 1024:
+    """Bytes in units of 1024, three digits before the point at most."""
+    if count < 1000:
         return f"{count} B"
-    if count < 1024**2:
-        return f"{count / 1024:.1f} KiB"
-    return f"{count / 1024**2:.1f} MiB"
+    size = count / 1024
+    for unit in ("KiB", "MiB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if size >= 100 else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:,.1f} GiB"
 
 
-def _aligned(cells: list[tuple[str, ...]]) -> list[str]:
+def _aligned(cells: list[Sequence[str]]) -> list[str]:
     """Words to the left, numbers to the right; a row of one cell is a heading."""
     full = [row for row in cells if len(row) == len(HEAD)]
-    widths = [max(len(row[column]) for row in full) for column in range(len(HEAD))]
+    wide = [row for row in full if row[2]]  # a type may reach into an empty output
+    widths = [
+        max(len(row[column]) for row in (wide if column == 1 else full))
+        for column in range(len(HEAD))
+    ]
+    fits = sum(widths) + 2 * (len(HEAD) - 1) <= MAX_WIDTH
+    gap = "  " if fits else " "
     lines = []
     for row in cells:
-        if len(row) < 2:
+        if len(row) != len(HEAD):
             lines.append("".join(row))
             continue
-        left = (cell.ljust(width) for cell, width in zip(row[:3], widths, strict=False))
-        right = (
-            cell.rjust(width) for cell, width in zip(row[3:], widths[3:], strict=True)
-        )
-        lines.append("  ".join([*left, *right]).rstrip())
+        name, kind, output = row[:3]
+        words = [name.ljust(widths[0])]
+        if output:
+            words += [kind.ljust(widths[1]), output.ljust(widths[2])]
+        else:
+            words.append(kind.ljust(widths[1] + len(gap) + widths[2]))
+        numbers = map(str.rjust, row[3:], widths[3:])
+        lines.append(gap.join([*words, *numbers]).rstrip())
     return lines

@@ -40,6 +40,9 @@ RESERVED = ("dec:", "noisy:")
 ASSUMED_IMAGES = 50000
 """An epoch of data that are not there to count (ours)."""
 
+MAX_NAME = 255
+"""Characters that the name of a layer or blob may have."""
+
 GROUPS = ("pooling", "layer")
 """Where a macro-layer of convolutions ends: behind a pooling, or behind every one."""
 
@@ -86,7 +89,7 @@ def read_given(path: Path, options: Options) -> Network:
     fields = fields_of(message, "layer")
     network = Network(
         name=_name(path, fields.get("name", ""), options),
-        title=f"{fields.get('name') or path.stem}, from {path}",
+        title=_title(path, fields.get("name", "")),
         image=image,
         pixel_scale=scale,
         data=data,
@@ -121,12 +124,18 @@ def _layer(message) -> Layer:
 
 def _check_names(layers: list[Layer], path: Path) -> None:
     for layer in layers:
-        for name in (layer.name, *layer.tops):
-            if not name or not name.isprintable():
+        for name in (layer.type, layer.name, *layer.bottoms, *layer.tops):
+            if not name or not name.isprintable() or len(name) > MAX_NAME:
+                shown = ascii(name) if len(name) <= MAX_NAME else f"{name[:20]}..."
                 raise UserError(
-                    f"{path}: a layer of type {layer.type or '(none)'} or one of its"
-                    f" blobs has the name {name!r}; printable characters are expected."
+                    f"{path}: a layer, its type or one of its blobs has the name"
+                    f" {shown}; printable characters, {MAX_NAME} at most, are expected."
                 )
+        if layer.type in INVERTIBLE and not (layer.bottoms and layer.tops):
+            raise UserError(
+                f"{path}: layer '{layer.name}' ({layer.type}) has no bottom or no top."
+            )
+        for name in (layer.name, *layer.tops):
             if name.startswith(RESERVED):
                 raise UserError(
                     f"{path}: the name '{name}' is one that augmentation gives; name"
@@ -155,6 +164,11 @@ def _name(path: Path, own: str, options: Options) -> str:
             " name with --name NAME."
         )
     return name
+
+
+def _title(path: Path, own: str) -> str:
+    fits = own.isprintable() and len(own) <= MAX_NAME
+    return f"{own if own and fits else path.stem}, from {path}"
 
 
 def _command(path: Path, options: Options) -> str:

@@ -118,7 +118,9 @@ def _encoders(
         layers = []
         for layer in section.layers:
             if layer.name not in chain or not layer.bottoms:
-                layers.append(layer)
+                clean, disturbed = _split_loss(layer, reads)
+                layers += clean
+                noisy += disturbed
                 continue
             layers.append(_named(layer))
             copies = [_noisy_copy(layers[-1], reads)]
@@ -202,13 +204,8 @@ def _noisy_head(
     """Losses read the noisy encoder in training, the clean one in the test phase."""
     result = []
     for layer in head:
-        moved = layer.type.endswith("Loss") and noisy.keys() & set(layer.bottoms)
-        if not moved or not layer.in_phase("TRAIN"):
-            result.append(layer)
-            continue
-        result.append(_in(layer.reading(noisy), "TRAIN"))
-        if layer.in_phase("TEST"):
-            result.append(_in(layer, "TEST"))
+        clean, disturbed = _split_loss(layer, noisy)
+        result += disturbed + clean
     scores = network.scores
     if scores and not any(
         scores.blob in layer.bottoms and layer.in_phase("TRAIN") for layer in result
@@ -216,6 +213,18 @@ def _noisy_head(
         silence = Layer(f"{scores.blob}/silence", "Silence", (scores.blob,), ())
         result.append(_in(silence, "TRAIN"))
     return result
+
+
+def _split_loss(layer: Layer, noisy: dict[str, str]) -> tuple[list[Layer], list[Layer]]:
+    """What is left of a layer for the clean encoder, and what moves to the noisy one.
+
+    noisy: clean blob -> noisy blob.
+    """
+    moved = layer.type.endswith("Loss") and noisy.keys() & set(layer.bottoms)
+    if not moved or not layer.in_phase("TRAIN"):
+        return [layer], []
+    clean = [_in(layer, "TEST")] if layer.in_phase("TEST") else []
+    return clean, [_in(layer.reading(noisy), "TRAIN")]
 
 
 def _in(layer: Layer, phase: str) -> Layer:

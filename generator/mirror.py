@@ -42,6 +42,10 @@ MAX_SWITCH_PLANE = 2**24
 """Switches are floats, which count exactly only so far."""
 
 BOUNDING = ("ReLU", "PReLU", "ELU", "TanH", "Sigmoid", "BNLL")
+READING_BACK = ("ReLU", "ELU", "TanH", "Sigmoid", "BNLL")
+"""Functions whose gradient Caffe computes from what they yielded (PReLU keeps a copy);
+BNLL from what it read."""
+
 NORMALISING = ("BatchNorm", "Scale", "Bias")
 MIRRORED = BOUNDING + NORMALISING
 NOTHING = ("LRN", "MVN", "Power", "Dropout", "Flatten")
@@ -283,14 +287,15 @@ class Inversion:
     ) -> list[Layer]:
         """Activation function and reshape, which comes first where channels matter."""
         companions = [layer for layer in companions if layer.type in MIRRORED]
-        reshaped: list[Layer] = []
-        if last.shape != shape:
-            by_channel = any(layer.blobs for layer in companions)
-            if mapped or by_channel or self._beneath is None:
-                reshaped = [self._reshape(last.tops[0], shape)]
-            if by_channel:
-                return [*reshaped, *self._mirrored(companions, reshaped[-1])]
-        return [*self._mirrored(companions, last), *reshaped]
+        flat = last.shape != shape
+        by_channel = any(layer.blobs for layer in companions)
+        if flat and by_channel:
+            reshaped = self._reshape(last.tops[0], shape)
+            return [reshaped, *self._mirrored(companions, reshaped)]
+        layers = self._mirrored(companions, last)
+        if flat and (mapped or self._beneath is None):
+            layers.append(self._reshape([last, *layers][-1].tops[0], shape))
+        return layers
 
     def _reshape(self, source: str, shape: Shape) -> Layer:
         """The image's own name is for the image's own shape; others get a new one."""
@@ -300,8 +305,23 @@ class Inversion:
         return Layer(name, "Reshape", (source,), (top,), fields, shape)
 
     def _input(self, place: int) -> Shape:
-        """The shape that one of the macro-layer's layers reads."""
-        return self._macro.layers[place - 1].shape if place else self._below.shape
+        """The shape that one of the macro-layer's layers reads, before flattening."""
+        shaping = (*WEIGHTED, "Pooling")
+        before = [la for la in self._macro.layers[:place] if la.type in shaping]
+        return before[-1].shape if before else self._below.shape
+
+    def _sized_like(self, layer: Layer) -> str:
+        """A blob of the shape that a layer reads, also where nothing is dropped."""
+        undropped = {
+            la.tops[0]: la.bottoms[0]
+            for macro in self._network.macro_layers
+            for la in (*macro.layers, *macro.passed)
+            if la.type == "Dropout" and la.tops != la.bottoms
+        }
+        blob = layer.bottoms[0]
+        while blob in undropped:
+            blob = undropped[blob]
+        return blob
 
     # --- one layer each
 
@@ -358,7 +378,7 @@ class Inversion:
         crop = Layer(
             f"{name}/crop",
             "Crop",
-            (whole, layer.bottoms[0]),
+            (whole, self._sized_like(layer)),
             (top,),
             {"crop_param": {"axis": 2}},
             shape,
@@ -412,12 +432,17 @@ class Inversion:
         return {"type": "gaussian", "std": self._network.decoder_std}
 
     def _mirrored(self, companions: Sequence[Layer], last: Layer) -> list[Layer]:
-        """Functions and normalisations that a reconstruction passes, in place."""
+        """Functions and normalisations that a reconstruction passes.
+
+        In place, except where a layer's gradient needs what would be overwritten.
+        """
         layers: list[Layer] = []
+        needed = False
         blob, shape = last.tops[0], last.shape
         for layer in companions:
             same = sum(la.type == layer.type for la in layers)
-            name = f"{blob}/{layer.type.lower()}{same + 1 if same else ''}"
+            kind = layer.type.lower()
+            name = f"{last.tops[0]}/{kind}{same + 1 if same else ''}"
             parameters = parameter_field(layer.type)
             fields = {k: v for k, v in layer.fields.items() if k == parameters}
             if layer.type == "BatchNorm":
@@ -425,7 +450,9 @@ class Inversion:
             elif layer.blobs:
                 rates = multipliers(self._rate, len(layer.blobs))
                 fields = {"param": rates} | fields
-            mirrored = Layer(name, layer.type, (blob,), (blob,), fields)
+            top = name if needed or layer.type == "BNLL" else blob
+            mirrored = Layer(name, layer.type, (blob,), (top,), fields)
+            blob, needed = top, layer.type in READING_BACK
             shape, blobs = inferred(mirrored, shape)
             layers.append(replace(mirrored, shape=shape, blobs=blobs))
         return layers
@@ -449,7 +476,7 @@ class Inversion:
         geometry = pooling_window(layer, shape)
         unpooled = geometry.deconvolved(layer.shape[1:])
         if given.get("global_pooling") or unpooled != shape[1:]:
-            bottoms.append(layer.bottoms[0])  # only its input knows the size
+            bottoms.append(self._sized_like(layer))  # only its input knows the size
         top = top or name
         fields = {"pooling_param": method | window}
         if not geometry.overlaps or prod(layer.shape[1:]) == 1:
@@ -494,8 +521,9 @@ def image_target(network: Network) -> tuple[list[Layer], str]:
     if network.pixel_scale == 1:
         return [], network.image.blob
     scaled = scaled_image(network.image, network.pixel_scale)
-    known = [layer.name for macro in network.macro_layers for layer in macro.body]
-    return [] if scaled.name in known else [scaled], scaled.tops[0]
+    known = [layer for macro in network.macro_layers for layer in macro.body]
+    made = any(replace(layer, shape=scaled.shape) == scaled for layer in known)
+    return [] if made else [scaled], scaled.tops[0]
 
 
 def _euclidean(name: str, source: str, target: str, weight: float) -> Layer:

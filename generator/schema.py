@@ -46,6 +46,11 @@ def message_class(name: str) -> type:
 def read(path: Path, kind: str = "NetParameter"):
     """A file in protobuf's text format; UserError where it is none of that kind."""
     what = {"NetParameter": "network", "SolverParameter": "solver"}[kind]
+    if not str(path).isprintable():
+        raise UserError(
+            f"{str(path)!r} is no name for a {what} file: printable characters are"
+            " expected, as it is noted in what is generated."
+        )
     try:
         size = path.stat().st_size
         if not path.is_file():
@@ -55,7 +60,7 @@ def read(path: Path, kind: str = "NetParameter"):
                 f"{path} has {size:,} bytes, more than the {MAX_BYTES:,} that a"
                 f" {what} file in text format may have; is it a .caffemodel?"
             )
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -74,13 +79,17 @@ def parse(text: str, kind: str, complaint: str):
     try:
         text_format.Parse(text, message)
     except text_format.ParseError as error:
-        where = " ".join(str(error).split())
+        where = _printable(" ".join(str(error).split()))
         if not where[:1].isdigit():
             raise UserError(f"{complaint}: {where[:300]}.") from error
         raise UserError(f"{complaint}: line {where[:300]}.") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{complaint}: {str(error)[:300]}.") from error
     return message
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def read_network(path: Path):

@@ -78,7 +78,7 @@ def convolution_window(layer: Layer) -> Window:
         Window(
             _pair(fields, "kernel_size", "kernel_h", "kernel_w", None),
             _pair(fields, "stride", "stride_h", "stride_w", 1),
-            _pair(fields, "pad", "pad_h", "pad_w", 0),
+            _pair(_whole_pad(fields), "pad", "pad_h", "pad_w", 0),
             _pair(fields, "dilation", None, None, 1),
         )
     )
@@ -89,23 +89,34 @@ def pooling_window(layer: Layer, shape: Shape) -> Window:
     fields = layer.fields.get("pooling_param", {})
     if len(shape) != 3:
         raise ShapeError(f"needs channels, height and width; it gets {shape}")
-    if fields.get("global_pooling"):
-        return Window(shape[1:], (1, 1), (0, 0))
-    return _checked(
-        Window(
-            _pair(fields, "kernel_size", "kernel_h", "kernel_w", None),
-            _pair(fields, "stride", "stride_h", "stride_w", 1),
-            _pair(fields, "pad", "pad_h", "pad_w", 0),
-        )
-    )
+    whole = fields.get("global_pooling", False)
+    if whole and {"kernel_size", "kernel_h", "kernel_w"} & fields.keys():
+        raise ShapeError("is global, but has a window")
+    stride = _pair(fields, "stride", "stride_h", "stride_w", 1)
+    pad = _pair(fields, "pad", "pad_h", "pad_w", 0)
+    if whole and (stride != (1, 1) or pad != (0, 0)):
+        raise ShapeError("is global, but has a stride or padding")
+    kernel = shape[1:]
+    if not whole:
+        kernel = _pair(fields, "kernel_size", "kernel_h", "kernel_w", None)
+    return _checked(Window(kernel, stride, pad))
+
+
+def _whole_pad(fields: Fields) -> Fields:
+    """Of a convolution, which pads one side alone where it is told no more."""
+    if {"pad_h", "pad_w"} & fields.keys():
+        return {"pad_h": 0, "pad_w": 0} | fields
+    return fields
 
 
 def _pair(
     fields: Fields, both: str, high: str | None, wide: str | None, default: int | None
 ) -> tuple[int, int]:
     values = as_list(fields.get(both))
-    if not values and high in fields and wide in fields:
-        values = [fields[high], fields[wide]]
+    sides = [fields[side] for side in (high, wide) if side in fields]
+    if sides and (values or len(sides) != 2):
+        raise ShapeError(f"needs either {both} or both {high} and {wide}")
+    values = values or sides
     if not values and default is not None:
         values = [default]
     if len(values) not in (1, 2):
@@ -220,6 +231,20 @@ def _bias(layer: Layer, shape: Shape) -> tuple[Shape, tuple[Shape, ...]]:
     return shape, ((shape[0],),)
 
 
+def _planar(layer: Layer, shape: Shape) -> tuple[Shape, tuple[Shape, ...]]:
+    if len(shape) != 3:
+        raise ShapeError(f"needs channels, height and width; it gets {shape}")
+    if layer.fields.get("lrn_param", {}).get("local_size", 5) % 2 == 0:
+        raise ShapeError("has an even local_size")
+    return shape, ()
+
+
+def _dropout(layer: Layer, shape: Shape) -> tuple[Shape, tuple[Shape, ...]]:
+    if not 0 < layer.fields.get("dropout_param", {}).get("dropout_ratio", 0.5) < 1:
+        raise ShapeError("has a dropout_ratio that is not between 0 and 1")
+    return shape, ()
+
+
 def _flatten(layer: Layer, shape: Shape) -> tuple[Shape, tuple[Shape, ...]]:
     fields = layer.fields.get("flatten_param", {})
     if fields.get("axis", 1) != 1 or fields.get("end_axis", -1) != -1:
@@ -236,9 +261,6 @@ ELEMENTWISE = (
     "Sigmoid",
     "BNLL",
     "Power",
-    "Dropout",
-    "LRN",
-    "MVN",
     "GaussianNoise",
 )
 KNOWN: dict[str, Rule] = {
@@ -251,5 +273,8 @@ KNOWN: dict[str, Rule] = {
     "BatchNorm": _batch_norm,
     "Scale": _scale,
     "Bias": _bias,
+    "Dropout": _dropout,
+    "LRN": _planar,
+    "MVN": _planar,
     "Flatten": _flatten,
 }

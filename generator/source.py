@@ -75,7 +75,7 @@ def _lmdb_shape(layer: Layer) -> Shape | None:
     try:
         with Image.open(io.BytesIO(datum.data)) as image:
             return _colours(layer, len(image.getbands())), image.height, image.width
-    except (OSError, UnidentifiedImageError):
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
         return None
 
 
@@ -104,9 +104,16 @@ class _database:
 
         try:
             self._environment = lmdb.open(str(self._path), readonly=True, lock=False)
+            if self._truncated():  # reading it would end the process (SIGBUS)
+                return None
             return self._environment.begin(buffers=True)
         except lmdb.Error:
             return None
+
+    def _truncated(self) -> bool:
+        pages = self._environment.info()["last_pgno"] + 1
+        size = (self._path / "data.mdb").stat().st_size
+        return size < pages * self._environment.stat()["psize"]
 
     def __exit__(self, *_: object) -> None:
         if self._environment:
@@ -128,7 +135,7 @@ def _image_data_shape(layer: Layer) -> Shape | None:
     try:
         with Image.open(project_root() / name) as image:
             return channels, image.height, image.width
-    except (OSError, UnidentifiedImageError):
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
         return None
 
 
@@ -196,4 +203,9 @@ def checked(shape: Shape, blob: str) -> Shape:
 
 def exists(path: str) -> bool:
     """Whether an argument names a file rather than a built-in network."""
-    return "/" in path or path.endswith((".prototxt", ".pbtxt")) or Path(path).is_file()
+    if "/" in path or path.endswith((".prototxt", ".pbtxt")):
+        return True
+    try:
+        return Path(path).is_file()
+    except OSError:  # a name longer than a file may have
+        return False

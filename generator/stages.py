@@ -194,7 +194,7 @@ class _Planner:
             *_scored(network, encoder(network, network.max_depth, self._switches)),
         ]
         purpose = f"Inference: {network.image.blob} -> "
-        found = [layer.tops[0] for layer in layers[-1].layers]
+        found = [layer.tops[0] for layer in layers[-1].layers if layer.tops]
         purpose += found[-1] if found else "scores"
         if self._variant.has_decoder:
             layers += self._decoder(Decoding(None))

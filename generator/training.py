@@ -52,6 +52,7 @@ def estimated(network: Network, classifier: Schedule, batch_size: int) -> Traini
                 "ours: 0.3 of stage 3's rate, a tenth of stage 0's at most; Section"
                 " 4.3: 16 epochs",
                 iter_size=joint,
+                weight_decay=classifier.weight_decay,
             ),
         },
     )

@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -78,16 +78,21 @@ def check_shapes(
             assert shape == layer.shape, (file.path, layer.name)
 
 
+def check_plans(plans: Iterable[Plan]) -> None:
+    for plan in plans:
+        check_plan(plan)
+
+
 def check_plan(plan: Plan) -> None:
     """The fork loads every network of a plan in the phases that it is for; shapes are
     as said, and the reconstruction has the image's."""
     image, limited = plan.network.image, bool(plan.network.limit)
     made = texts(plan)
     for file in plan.networks:
+        net = without_data(made[file.kind], image.shape, image.blob)
         for phase in PHASES if file.kind in TRAINED else ("TEST",):
             if not any(not la.bottoms and la.in_phase(phase) for la in file.layers):
                 continue  # the user's file has no data for this phase
-            net = without_data(made[file.kind], image.shape, image.blob)
             built = build(net, PHASES[phase])
             check_shapes(built, file, phase, limited)
             copy = f"dec:{image.name}"
@@ -97,21 +102,23 @@ def check_plan(plan: Plan) -> None:
                 assert tuple(built.blobs[copy].shape)[1:] == image.shape, file.path
 
 
-def in_child(check: Callable[[], None]) -> None:
+def in_child(check: Callable[..., None], *arguments) -> None:
     """Runs a check in a forked process; AssertionError with all that it printed where
     it raises, or Caffe aborts."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
-        child = get_context("fork").Process(target=_quietly, args=(check, said))
+        child = get_context("fork").Process(
+            target=_quietly, args=(check, arguments, said)
+        )
         child.start()
         child.join()
         said.seek(0)
         assert child.exitcode == 0, said.read()
 
 
-def _quietly(check: Callable[[], None], said) -> None:
+def _quietly(check: Callable[..., None], arguments: tuple, said) -> None:
     os.dup2(said.fileno(), 2)
     try:
-        check()
+        check(*arguments)
     except BaseException:
         said.write(traceback.format_exc())
         said.flush()

@@ -164,6 +164,12 @@ CASES = {
         for name, settings in CONVOLUTIONS.items()
     },
     **{
+        f"{type_} of two": layer("TanH", "", "x", "y", "t")
+        + layer(type_, convolution(num_output=3, kernel_size=2), "x y", "a b")
+        + layer("Concat", "", "b a", "out", "concat")
+        for type_ in ("Convolution", "Deconvolution")
+    },
+    **{
         f"MAX {name}": layer("Pooling", f"pooling_param {{ {param} }}", "x", "out s")
         for name, param in POOLINGS.items()
     },
@@ -256,6 +262,10 @@ CASES = {
     + layer("Silence", "", "b c", "", "silence"),
     "Slice equally": layer("Slice", "", "x", "a b", "cut")
     + layer("Concat", "concat_param { axis: 0 }", "b a"),
+    "Slice with loss weights": layer(
+        "Slice", "loss_weight: 2 loss_weight: -3", "x", "a b", "cut"
+    )
+    + layer("Concat", "", "b a"),
     "Slice and Concat, old fields": layer(
         "Slice", "slice_param { slice_dim: 3 }", "x", "a b", "cut"
     )
@@ -286,6 +296,10 @@ SHARES = np.random.default_rng(1).integers(0, 4, SHAPE) / 2  # 0, 0.5, 1 and 1.5
 LOSSES = {
     "EuclideanLoss": (layer("EuclideanLoss", "loss_weight: 0.1", "x y"), SHAPE),
     "SoftmaxWithLoss": (layer("SoftmaxWithLoss", "", "x y"), GRID),
+    "SoftmaxWithLoss, all ignored": (
+        layer("SoftmaxWithLoss", "loss_param { ignore_label: 2 }", "x y"),
+        np.full_like(GRID, 2),
+    ),
     **{
         f"SoftmaxWithLoss {param}": (
             layer(
@@ -443,6 +457,49 @@ def test_tied_weights_are_the_first_layers():
     assert slope(net, later, inputs, *at) == slope(net, whole, inputs, *at) != 0
 
 
+RULES = [
+    "",
+    *(
+        f"{clude} {{ {rule} }}"
+        for clude in ("include", "exclude")
+        for rule in (
+            "",
+            "phase: TRAIN",
+            "phase: TEST",
+            "min_level: 1",
+            "min_level: 0",
+            "max_level: -1",
+            "max_level: 0",
+            'stage: "x"',
+            'not_stage: "x"',
+            "phase: TEST max_level: -1",
+        )
+    ),
+    "exclude { phase: TRAIN } exclude { min_level: 1 }",
+    "include { phase: TRAIN } include { max_level: -1 }",
+]
+
+
+@pytest.mark.parametrize("phase", [caffe.TRAIN, caffe.TEST])
+def test_rules_choose_the_layers_that_caffe_builds(phase):
+    layers = [
+        layer("TanH", rule, "x", f"y{number}", f"rule {number}")
+        for number, rule in enumerate(RULES)
+    ]
+    net = parse(input_layer("x", SHAPE) + "".join(layers))
+    built = {name for name in build(net, phase)._layer_names if "split" not in name}
+    assert {la.name for la in arithmetic.layers_in(net, phase)} == built
+    assert 2 < len(built) < len(RULES)
+
+
+def test_inputs_of_the_network_itself():
+    dims = " ".join(f"dim: {size}" for size in SHAPE)
+    net = parse(f'input: "data" input_shape {{ {dims} }}')
+    net.MergeFrom(parse(BEFORE + layer("ReLU") + AFTER))
+    agree(net, {"data": SHAPE})
+    assert net.input == ["data"]
+
+
 def test_image_output_and_silence_leave_no_blobs():
     text = layer("ImageOutput", "", "x", "") + layer("Silence", "", "x", "", "silence")
     blobs = forward(
@@ -463,25 +520,48 @@ KINKS = {
 }
 
 
+def slope_at(w, data, layers):
+    """The objective's slope in w at x = w · data, from a step of 1e-3 downwards."""
+    first = layer("Scale", "", "data", "x", "before")
+    net = parse(input_layer("data", np.shape(data)) + first + layers)
+    inputs = {"data": np.array(data), "y": np.zeros(1)}
+    params = {"before": [np.full(np.shape(data)[1], w)], "it": [np.array([0.25])]}
+    return slope(net, params, inputs, caffe.TEST, "before", 0, (0,), step=1e-3)
+
+
+# Steps of 1e-3 and 1e-4 straddle a kink this far away; one of 1e-5 does not.
+NEAR = 5e-5
+
+
 @pytest.mark.parametrize("kink", KINKS)
 @pytest.mark.parametrize("side", [1, -1])
 def test_a_kink_within_the_step_is_not_measured(kink, side):
     """x = (w, 0) and out = max(x): the slope is 1 or 0, or a PReLU's 0.25."""
-    first = layer("Scale", "scale_param { axis: 1 }", "data", "x", "before")
-    end = layer("Power", "loss_weight: 1", "out", "end", "end")
-    net = parse(input_layer("data", (1, 1, 1, 2)) + first + KINKS[kink] + end)
-    inputs = {"data": np.array([[[[1, 0]]]])}
-
-    def measured(w):
-        params = {"before": [np.array([w])], "it": [np.array([0.25])]}
-        return slope(net, params, inputs, caffe.TEST, "before", 0, (0,), step=1e-3)
-
+    layers = KINKS[kink] + layer("Power", "loss_weight: 1", "out", "end", "end")
+    data = [[[[1, 0]]]]
     below = 0.25 if kink == "PReLU" else 0
     expected = 1 if side > 0 else below
-    # Step 1e-3 and 1e-4 would straddle the kink; 1e-5 does not.
-    assert measured(side * 5e-5) == pytest.approx(expected, abs=1e-9)
-    assert np.isnan(measured(0.0))
-    assert np.isnan(measured(side * 1e-9))
+    assert slope_at(side * NEAR, data, layers) == pytest.approx(expected, abs=1e-9)
+    assert np.isnan(slope_at(0.0, data, layers))
+    assert np.isnan(slope_at(side * 1e-9, data, layers))
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_the_pole_of_an_inverse_is_not_measured(side):
+    layers = layer("SafeInv", "loss_weight: 1")
+    # So near the pole, the central difference itself is off by (step / w)² = 4 %.
+    expected = pytest.approx(-(NEAR**-2), rel=0.05)
+    assert slope_at(side * NEAR, [[1]], layers) == expected
+    assert np.isnan(slope_at(0.0, [[1]], layers))
+    assert np.isnan(slope_at(side * 1e-9, [[1]], layers))
+
+
+def test_the_edge_of_a_hinge_is_not_measured():
+    """The loss is max(0, 1 − w)."""
+    layers = input_layer("y", (1,)) + layer("HingeLoss", "", "x y")
+    assert slope_at(1 - NEAR, [[1]], layers) == pytest.approx(-1)
+    assert slope_at(1 + NEAR, [[1]], layers) == 0
+    assert np.isnan(slope_at(1.0, [[1]], layers))
 
 
 def test_a_saturated_softmax_is_not_measured():
