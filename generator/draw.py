@@ -389,7 +389,7 @@ class Picture:
             gid=f"box:{name}",
         )
         self._axes.add_patch(patch)
-        self._text(x, box.row + 0.17, _short(name, 30))
+        self._text(x, box.row + 0.17, _short(name, 28))
         self._text(x, box.row - 0.13, _short(box.detail, 42), size=5.5)
 
     def _node(self, x: float, y: float, name: str, shape: Shape) -> None:
@@ -406,7 +406,7 @@ class Picture:
             gid=f"node:{name}",
         )
         self._axes.add_patch(patch)
-        label = f"{_short(name, 20)}  {shape_text(shape)}"
+        label = f"{_short(name, 18)}  {shape_text(shape)}"
         if x == 0:
             self._text(x - 0.42, y, label, ha="right", size=6)
         elif x < self._clean:  # the loss's arrow goes to the right

@@ -260,7 +260,7 @@ def test_a_ladder_too_is_the_users_own_but_for_names_and_losses(name, tmp_path):
     for layer in own.layer:
         if layer.type not in LOSSES:
             continue
-        made = [la for la in kept if la.name == layer.name]
+        made = [la for la in kept if (la.name, la.type) == (layer.name, layer.type)]
         for phase in layer.include or (caffe_pb2.NetStateRule(phase=p) for p in (0, 1)):
             loss = next(la for la in made if phase.phase in phases_of(la))
             bottoms = [b.removeprefix("noisy:") for b in loss.bottom]
