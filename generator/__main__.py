@@ -14,6 +14,7 @@ from .errors import UserError
 from .files import project_root, render, write
 from .given import GROUPS, Options, read_given
 from .ladder import has_batch_norm
+from .ladder import obstacle as ladder_obstacle
 from .layers import Layer, shape_text
 from .mirror import Decoding, decoder
 from .networks import NETWORKS, find_network
@@ -133,7 +134,14 @@ def generate(options: argparse.Namespace) -> None:
     """Renders and writes what the command line asks for, and tells what it was."""
     network = chosen_network(options)
     variants = chosen_variants(options, network)
+    if options.variant == "all" and ladder_obstacle(network):
+        variants = [variant for variant in variants if not variant.ladder]
     depths = chosen_depths(options, network, variants)
+    problem = ladder_obstacle(network)
+    if problem and any(variant.ladder for variant in variants):
+        raise UserError(
+            f"--variant ladder: {network.name} can have none, as {problem}."
+        )
     if options.describe or options.draw:
         show(options, network, variants[0], depths[0])
         return
@@ -144,6 +152,8 @@ def generate(options: argparse.Namespace) -> None:
         if variant.has_decoder or depth == network.depth
     ]
     out = project_root() if options.out is None else options.out
+    if network.name not in NETWORKS:
+        check_origin(network, out)
     data_option = f" --data {shlex.quote(options.data)}" if options.data else ""
     texts = render(plans, data_option)
     write(texts, out)
@@ -151,6 +161,20 @@ def generate(options: argparse.Namespace) -> None:
     print(file_list(plans, out))
     if network.training is None:
         print("no solvers: no data layer of the file reads a data set to train with")
+
+
+def check_origin(network: Network, out: Path) -> None:
+    """Raises UserError where another file's network has the name already."""
+    path = network.source.partition(" --")[0]
+    for known in sorted((out / "models" / network.name).rglob("*.prototxt")):
+        with known.open(encoding="utf-8", errors="replace") as file:
+            head = file.readline()
+        found = re.search(r"python -m generator (.+?) --", head)
+        if found and found[1] != path:
+            raise UserError(
+                f"{known.parent} was generated from {found[1]}, not from {path}; give"
+                " --name NAME for another network, or remove the old one's folders."
+            )
 
 
 def chosen_network(options: argparse.Namespace) -> Network:
@@ -218,6 +242,8 @@ def chosen_depths(
     if options.depth == "all":
         return list(range(1, network.max_depth + 1))
     if options.depth is None:
+        if options.describe or options.draw:
+            return [network.depth]
         if network.limit and any(variant.has_decoder for variant in variants):
             raise UserError(f"{options.net}: {network.limit}.")
         return [network.depth]

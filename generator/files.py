@@ -66,6 +66,8 @@ def render(plans: list[Plan], data_option: str = "") -> dict[str, str]:
     texts = {}
     for plan in plans:
         command = f"{plan.network.source} --variant {plan.variant.name}"
+        if plan.variant.batch_norm:
+            command += " --batch-norm"
         if plan.depth != plan.network.depth:
             command += f" --depth {plan.depth}"
         head = f"{MARK}python -m generator {command}{data_option}`; do not edit."

@@ -103,6 +103,8 @@ def read_given(path: Path, options: Options) -> Network:
         limit=limit,
         fields=fields,
     )
+    title = f"{network.title}; default depth {network.depth} of {network.max_depth}"
+    network = replace(network, title=title)
     if data.train_images:
         network = replace(network, training=_training(network, options))
     return network
@@ -185,7 +187,7 @@ def _command(path: Path, options: Options) -> str:
 
 
 def _image(source: Layer, blob: str, options: Options, path: Path) -> Activation:
-    known = image_shape(source)
+    known = image_shape(source, source.tops.index(blob))
     if known and options.image and known != options.image:
         raise UserError(
             f"--image says {options.image}, but layer '{source.name}' of {path} yields"
@@ -297,6 +299,11 @@ class _Walk:
             index = leading[0]
             layer = self._layers[index]
             problem = self._problem(layer, shape)
+            if value == self.start and layer.tops[:1] == (value.blob,):
+                problem = (
+                    "works in place on the image, with which the reconstruction is"
+                    " compared; give its top a name of its own"
+                )
             if problem:
                 return chain, f"layer '{layer.name}' is in the way: it {problem}"
             shape, blobs = inferred(layer, shape)
@@ -413,6 +420,40 @@ def _data(given: tuple[Layer, ...], layers: list[Layer]) -> GivenData:
     )
 
 
+POLICIES = {
+    "fixed": (),
+    "step": ("gamma", "stepsize"),
+    "exp": ("gamma",),
+    "inv": ("gamma", "power"),
+    "multistep": ("gamma", "stepvalue"),
+    "poly": ("power",),
+    "sigmoid": ("gamma", "stepsize"),
+}
+"""Caffe's learning rate policies, and what each needs."""
+
+
+def _check_solver(own: Fields, path: Path) -> None:
+    """Raises UserError for a solver with which `caffe train` would end at once."""
+    policy = own.get("lr_policy")
+    problem = None
+    if not 0 < own.get("base_lr", 0.0) < float("inf"):
+        problem = f"its base_lr is {own.get('base_lr', 'missing')}"
+    elif own.get("max_iter", 0) < 1:
+        problem = f"its max_iter is {own.get('max_iter', 'missing')}"
+    elif policy not in POLICIES:
+        problem = (
+            f"its lr_policy is {policy or 'missing'}; known: {', '.join(POLICIES)}"
+        )
+    elif missing := [name for name in POLICIES[policy] if name not in own]:
+        problem = f"lr_policy '{policy}' needs {missing[0]}"
+    elif own.get("test_iter") and own.get("test_interval", 0) < 1:
+        problem = "it has a test_iter and no test_interval"
+    elif len(own.get("test_iter", ())) > 1:
+        problem = "it tests several networks; one test_iter is understood here"
+    if problem:
+        raise UserError(f"--solver {path}: {problem}.")
+
+
 def _training(network: Network, options: Options):
     data = network.data
     why = "ours, a common choice; --solver FILE takes your own"
@@ -422,6 +463,7 @@ def _training(network: Network, options: Options):
     schedule = Schedule(0.01, 30, data.train_batch, why, steps=(20, 27))
     if options.solver is not None:
         own = fields_of(read(options.solver, "SolverParameter"))
+        _check_solver(own, options.solver)
         schedule = replace(
             schedule,
             base_lr=own.get("base_lr", schedule.base_lr),

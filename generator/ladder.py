@@ -152,12 +152,20 @@ def _noisy_copy(layer: Layer, reads: dict[str, str]) -> Layer:
     """The layer in the second encoder; `reads` learns what its tops are called."""
     bottoms = tuple(reads[blob] for blob in layer.bottoms)
     in_place = layer.bottoms == layer.tops
+    fields = layer.fields
     if in_place and layer.type == "Dropout":  # what it drops, the decoder still reads
         tops = (f"{bottoms[0]}/dropped",)
+        fields = _everywhere(fields)
     else:
         tops = bottoms if in_place else tuple(f"{NOISY}{top}" for top in layer.tops)
     reads.update(zip(layer.tops, tops, strict=True))
-    return replace(layer, name=f"{NOISY}{layer.name}", bottoms=bottoms, tops=tops)
+    name = f"{NOISY}{layer.name}"
+    return replace(layer, name=name, bottoms=bottoms, tops=tops, fields=fields)
+
+
+def _everywhere(fields: Fields) -> Fields:
+    """Without rules on where a layer takes part."""
+    return {k: v for k, v in fields.items() if k not in ("include", "exclude")}
 
 
 def _named(layer: Layer) -> Layer:
@@ -190,6 +198,22 @@ def _last_normalisations(network: Network, depth: int) -> set[str]:
     return names
 
 
+def obstacle(network: Network) -> str | None:
+    """Why a network can have no ladder, a sentence's end; None where it can."""
+    if network.limit:
+        return (
+            "its classification loss lies behind layers that are not copied:"
+            f" {network.limit}"
+        )
+    names: set[str] = set()
+    for macro in network.macro_layers:
+        for layer in (*macro.layers, *macro.passed):
+            if layer.name in names:
+                return f"two of its layers are named '{layer.name}'; name one anew"
+            names.add(layer.name)
+    return None
+
+
 def has_batch_norm(network: Network) -> bool:
     """Whether a macro-layer normalises."""
     return any(_normalised(macro.layers) for macro in network.macro_layers)
@@ -203,7 +227,12 @@ def _noisy_head(
 ) -> list[Layer]:
     """Losses read the noisy encoder in training, the clean one in the test phase."""
     result = []
+    noisy = dict(noisy)
     for layer in head:
+        if layer.type == "Softmax" and layer.bottoms[0] in noisy:
+            copy = _noisy_copy(layer, noisy)  # a loss may read it
+            result += [layer, _in(copy, "TRAIN")]
+            continue
         clean, disturbed = _split_loss(layer, noisy)
         result += disturbed + clean
     scores = network.scores
@@ -229,8 +258,8 @@ def _split_loss(layer: Layer, noisy: dict[str, str]) -> tuple[list[Layer], list[
 
 def _in(layer: Layer, phase: str) -> Layer:
     assert phase in PHASES
-    fields = {k: v for k, v in layer.fields.items() if k not in ("include", "exclude")}
-    return replace(layer, fields={"include": {"phase": Enum(phase)}} | fields)
+    fields = {"include": {"phase": Enum(phase)}} | _everywhere(layer.fields)
+    return replace(layer, fields=fields)
 
 
 # --- decoder

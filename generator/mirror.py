@@ -21,7 +21,7 @@ What an encoder's layer becomes in the decoder (Figure 1; the rest is ours):
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import prod
+from math import isclose, prod
 
 from .layers import Enum, Fields, Layer, Section, Shape, shape_text, without
 from .networks import multipliers, scaled_image
@@ -522,8 +522,24 @@ def image_target(network: Network) -> tuple[list[Layer], str]:
         return [], network.image.blob
     scaled = scaled_image(network.image, network.pixel_scale)
     known = [layer for macro in network.macro_layers for layer in macro.body]
-    made = any(replace(layer, shape=scaled.shape) == scaled for layer in known)
+    made = any(_scales_alike(layer, scaled) for layer in known)
     return [] if made else [scaled], scaled.tops[0]
+
+
+def _scales_alike(layer: Layer, scaled: Layer) -> bool:
+    """Whether a layer is the one that brings the image to [0, 1], as read back from a
+    file with fewer digits."""
+    power, wanted = (each.fields.get("power_param", {}) for each in (layer, scaled))
+    same = (layer.type, layer.bottoms, layer.tops) == (
+        scaled.type,
+        scaled.bottoms,
+        scaled.tops,
+    )
+    return (
+        same
+        and power.keys() == wanted.keys()
+        and isclose(power["scale"], wanted["scale"], rel_tol=1e-6)
+    )
 
 
 def _euclidean(name: str, source: str, target: str, weight: float) -> Layer:

@@ -14,17 +14,19 @@ IMAGES = ("Data", "ImageData", "WindowData", "Input", "MemoryData")
 MAX_SIDE = 2**15
 
 
-def image_shape(layer: Layer) -> Shape | None:
-    """The shape of one image of a layer's first top; None where only the data tell.
+def image_shape(layer: Layer, top: int = 0) -> Shape | None:
+    """The shape of one image of a layer's top; None where only the data tell.
 
     LMDBs and images are looked at where they are there.
     """
     kind = layer.type
     if kind == "Input":
         shapes = as_list(layer.fields.get("input_param", {}).get("shape"))
-        return _one(shapes)
+        return _one(shapes, top)
     if kind == "DummyData":
-        return _dummy(layer.fields.get("dummy_data_param", {}))
+        return _dummy(layer.fields.get("dummy_data_param", {}), top)
+    if top > 0:
+        return None
     if kind == "MemoryData":
         fields = layer.fields.get("memory_data_param", {})
         return tuple(fields.get(name, 0) for name in ("channels", "height", "width"))
@@ -35,14 +37,17 @@ def image_shape(layer: Layer) -> Shape | None:
     return None
 
 
-def _one(shapes: list) -> Shape | None:
-    dims = as_list(shapes[0].get("dim")) if shapes else []
-    return tuple(dims[1:]) or None
+def _one(shapes: list, top: int) -> Shape | None:
+    """Of a top by its place; one shape serves all."""
+    if not shapes:
+        return None
+    shape = shapes[min(top, len(shapes) - 1)]
+    return tuple(as_list(shape.get("dim"))[1:]) or None
 
 
-def _dummy(fields: dict) -> Shape | None:
+def _dummy(fields: dict, top: int) -> Shape | None:
     if fields.get("shape"):
-        return _one(as_list(fields["shape"]))
+        return _one(as_list(fields["shape"]), top)
     sides = [as_list(fields.get(name)) for name in ("channels", "height", "width")]
     return tuple(side[0] for side in sides) if all(sides) else None
 

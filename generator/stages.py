@@ -227,6 +227,9 @@ class _Planner:
         image = self._network.image
         if len(image.shape) != 3 or image.shape[0] not in (1, 3):
             return []
+        tops = (t for m in self._network.macro_layers for la in m.body for t in la.tops)
+        if "mean" in (image.blob, *tops):
+            return []
         layers = [image_input(self._network, "mean"), *self._frozen(Decoding(None))]
         made = {layer.name for section in layers for layer in section.layers}
         pairs = [la for la in dumped(self._network) if la.name not in made]
@@ -271,7 +274,8 @@ class _Planner:
 
     @property
     def _head_title(self) -> str:
-        return "classification loss" if self._network.scores else "further layers"
+        known = self._network.scores and not self._network.limit
+        return "classification loss" if known else "further layers"
 
     def _data(self, stage: int, label: bool) -> Section:
         training = self._network.training
@@ -460,6 +464,7 @@ def solver(network: Network, variant: Variant, depth: int, stage: int) -> Solver
 _REPLACED = (
     *("net", "net_param", "train_net", "train_net_param", "test_net"),
     *("test_net_param", "snapshot_prefix", "solver_mode", "device_id", "random_seed"),
+    *("weights", "train_state", "test_state", "snapshot_format"),
 )
 """What the stage decides, whatever a user's solver says."""
 

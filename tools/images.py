@@ -21,13 +21,17 @@ import network  # noqa: E402
 from caffe.proto import caffe_pb2  # noqa: E402
 
 
+UNSCALED = -1
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """What turns an image into the `data` blob.
 
     shape: channels, height, width of the blob.
     mean: one value a channel, in the channels' order (BGR).
-    resize: length of the shorter edge before the centre crop; 0: as the crop.
+    resize: length of the shorter edge before the centre crop; 0: as the crop; UNSCALED:
+        as it is, as Caffe's own data layers crop.
     """
 
     shape: tuple[int, int, int]
@@ -57,12 +61,13 @@ def centre_crop(
     """uint8 `shape` from uint8 (C, h, w): channels, size and place are made to fit.
 
     The shorter edge is resized (bilinear) to `resize`, or so that the crop just fits,
-    and the centre taken (the paper's single-crop scheme, Section 4.3).
+    and the centre taken (the paper's single-crop scheme, Section 4.3); UNSCALED, an
+    image that is large enough is cropped alone.
     """
     picture = to_picture(image).convert("L" if shape[0] == 1 else "RGB")
     height, width = shape[1:]
     shorter = min(picture.size)
-    scale = resize / shorter if resize else 0
+    scale = 1 if resize == UNSCALED else resize / shorter
     scale = max(scale, width / picture.width, height / picture.height)
     size = (
         max(width, round(picture.width * scale)),

@@ -9,7 +9,7 @@ import caffe
 import network
 import numpy as np
 import weights
-from images import Database, database, image_scale
+from images import UNSCALED, Database, database, image_scale
 from prerequisites import require
 from runs import Run, relative
 from runtime import UserError
@@ -101,7 +101,7 @@ class Model:
         path = self._run.models / "train_val.prototxt"
         if not path.is_file():  # the images are the same at every depth
             path = Run(self.net, self.variant.name, 4).models / "train_val.prototxt"
-        resize = built_in.data.resize if built_in else 0
+        resize = built_in.data.resize if built_in else UNSCALED
         return database(path, split, self._shape, resize)
 
     def __call__(self, data: np.ndarray) -> Output:

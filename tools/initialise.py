@@ -34,8 +34,8 @@ def initialise(stage: Run, options: argparse.Namespace) -> int:
         f"{stage.title}: {STAGES[1]}",
         [("network", relative(stage.network)), ("weights", relative(source))],
     )
-    image = network.image_shape(deploy)
-    built = network.initial(stage.network, seed, image, stage.folder)
+    image, blob = network.image_shape(deploy), network.image_blob(deploy)
+    built = network.initial(stage.network, seed, image, blob, stage.folder)
     weights.drop_tied(built)
     shapes = weights.shapes(built)
     comparison = weights.compare(shapes, incoming)

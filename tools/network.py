@@ -87,16 +87,16 @@ def parameter_shapes(path: Path) -> Shapes:
 
 
 def initial(
-    path: Path, seed: int, image: Shape, scratch: Path
+    path: Path, seed: int, image: Shape, blob: str, scratch: Path
 ) -> caffe_pb2.NetParameter:
     """The weights that the fillers give a network in the training phase.
 
-    image: the shape that its Data layers' images have; no database is read. scratch: a
+    image, blob: shape and name of its data layers' images; no data are read. scratch: a
     folder with room for the weights. Raises UserError as `parameter_shapes` does.
     """
     with TemporaryDirectory(dir=scratch) as folder:
         target = Path(folder) / "initial.caffemodel"
-        _build(path, _Initial(seed, image, target))
+        _build(path, _Initial(seed, image, blob, target))
         return caffe_pb2.NetParameter.FromString(target.read_bytes())
 
 
@@ -111,16 +111,24 @@ def image_shape(path: Path) -> Shape:
     raise UserError(f"{relative(path)} has no Input layer with a shape.")
 
 
-def without_data(net: caffe_pb2.NetParameter, image: Shape) -> None:
-    """Replaces what reads data by Input layers of one image and one label."""
+def image_blob(path: Path) -> str:
+    """The blob of a deploy network's Input layer; UserError as `image_shape`."""
+    for layer in read(path).layer:
+        if layer.type == "Input" and layer.top:
+            return layer.top[0]
+    raise UserError(f"{relative(path)} has no Input layer.")
+
+
+def without_data(net: caffe_pb2.NetParameter, image: Shape, blob: str) -> None:
+    """Replaces what reads data by Input layers of one image, in `blob`, and labels."""
     for layer in net.layer:
         if layer.type in DATA:
             layer.type = "Input"
             for field, _ in layer.ListFields():
                 if field.name.endswith("_param"):
                     layer.ClearField(field.name)
-            for shape, _ in zip((image, (1,)), layer.top, strict=False):
-                layer.input_param.shape.add(dim=shape)
+            for top in layer.top:
+                layer.input_param.shape.add(dim=image if top == blob else (1,))
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,7 @@ class _Initial:
 
     seed: int
     image: Shape
+    blob: str
     target: Path
 
 
@@ -164,7 +173,7 @@ def _build_here(
         for layer in network.layer:
             drop_fillers(layer)
     else:
-        without_data(network, initial.image)
+        without_data(network, initial.image, initial.blob)
         caffe.set_random_seed(initial.seed)
     with NamedTemporaryFile("w", suffix=".prototxt", encoding="utf-8") as file:
         file.write(text_format.MessageToString(network))

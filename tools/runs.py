@@ -79,8 +79,8 @@ class Run:
         elif self.stage in (1, 2):
             variant = variant.layerwise
         object.__setattr__(self, "variant", variant.name)
-        default = self.net in NETWORKS and NETWORKS[self.net].depth == self.depth
-        if default or not variant.has_decoder:
+        default, _ = depths(self.net)
+        if self.depth == default or not variant.has_decoder:
             object.__setattr__(self, "depth", None)
 
     @property
@@ -248,15 +248,30 @@ def _is_status(value: Any) -> bool:
     )
 
 
+def depths(net: str) -> tuple[int | None, int | None]:
+    """A network's default decoding depth and its largest, as far as they are known."""
+    if net in NETWORKS:
+        return NETWORKS[net].depth, NETWORKS[net].max_depth
+    found = _in_head(net, r"default depth (\d+) of (\d+)$")
+    return (int(found[1]), int(found[2])) if found else (None, None)
+
+
+def _in_head(net: str, pattern: str) -> re.Match | None:
+    """What the first lines of a user's generated networks say."""
+    for path in sorted((ROOT / "models" / net).rglob("*.prototxt")):
+        with path.open(encoding="utf-8", errors="replace") as file:
+            head = file.readline() + file.readline()
+        if match := re.search(pattern, head, re.MULTILINE):
+            return match
+    return None
+
+
 def _source(net: str) -> str:
     """The generator's argument behind a network: its name, or a user's own file."""
-    if net not in NETWORKS:
-        for path in sorted((ROOT / "models" / net).rglob("*.prototxt")):
-            with path.open(encoding="utf-8", errors="replace") as file:
-                head = file.readline()
-            if match := re.search(r"python -m generator (.+?) --variant ", head):
-                return match[1]
-    return net
+    if net in NETWORKS:
+        return net
+    found = _in_head(net, r"python -m generator (.+?) --variant ")
+    return found[1] if found else net
 
 
 def known_nets() -> list[str]:
@@ -275,7 +290,7 @@ def check_depth(net: str, depth: int | None) -> None:
     """Raises UserError for a depth that the network does not have."""
     if depth is None:
         return
-    deepest = NETWORKS[net].max_depth if net in NETWORKS else None
+    _, deepest = depths(net)
     if depth < 1 or (deepest is not None and depth > deepest):
         range_text = "from 1" if deepest is None else f"from 1 to {deepest}"
         raise UserError(f"--depth {depth}: {net} can be decoded {range_text}.")

@@ -28,9 +28,9 @@ def converted(
 ) -> tuple[caffe_pb2.NetParameter, list[str]]:
     """The parameters that a fully convolutional network has, and which changed shape.
 
-    given: the weights of a classifier. wanted: layer -> shapes of deploy_conv. transposed:
-    inner products whose weights are stored as inputs x outputs. Raises UserError where
-    a layer is missing or of other shapes.
+    given: the classifier's weights. wanted: layer -> shapes, of deploy_conv.
+    transposed: inner products whose weights are stored as inputs x outputs. Raises
+    UserError where a layer is missing or of other shapes.
     """
     found = weights.blobs(given)
     result = caffe_pb2.NetParameter(name=given.name)
