@@ -111,13 +111,15 @@ class Model:
         net.blobs[self._image].data[...] = data * self._scale
         blobs = net.forward()
         reconstructions = blobs.get(f"dec:{self._image}")
-        if "prob" not in blobs:
+        others = [name for name in blobs if not name.startswith("dec:")]
+        scores = "prob" if "prob" in blobs else others[0] if len(others) == 1 else None
+        if scores is None:
             raise UserError(
-                f"{self.net} has no class probabilities ('prob'), only"
-                f" {', '.join(blobs)}: its loss is no softmax."
+                f"{self.net} has no class probabilities: deploy.prototxt yields"
+                f" {', '.join(blobs)}, and none is called 'prob'."
             )
         return Output(
-            blobs["prob"].reshape(len(data), -1).copy(),
+            blobs[scores].reshape(len(data), -1).copy(),
             None if reconstructions is None else reconstructions.copy(),
         )
 
