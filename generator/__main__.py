@@ -247,7 +247,7 @@ def chosen_depths(
         if network.limit and any(variant.has_decoder for variant in variants):
             raise UserError(f"{options.net}: {network.limit}.")
         return [network.depth]
-    if not re.fullmatch(r"-?\d{1,9}", options.depth):
+    if not re.fullmatch(r"-?[0-9]{1,9}", options.depth):
         raise UserError(f"--depth {options.depth}: a number, or all.")
     depth = int(options.depth)
     if not 1 <= depth <= network.max_depth:

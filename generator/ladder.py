@@ -353,7 +353,7 @@ class _Levels:
         return layers
 
     def _noisy_names(self, index: int) -> dict[str, str]:
-        """Switches and shapes come from the noisy encoder, too."""
+        """Switches come from the noisy encoder; shapes are the same in both."""
         macro = self._network.macro_layers[index - 1]
         names = {}
         for layer in macro.layers:
