@@ -134,14 +134,7 @@ def generate(options: argparse.Namespace) -> None:
     """Renders and writes what the command line asks for, and tells what it was."""
     network = chosen_network(options)
     variants = chosen_variants(options, network)
-    if options.variant == "all" and ladder_obstacle(network):
-        variants = [variant for variant in variants if not variant.ladder]
     depths = chosen_depths(options, network, variants)
-    problem = ladder_obstacle(network)
-    if problem and any(variant.ladder for variant in variants):
-        raise UserError(
-            f"--variant ladder: {network.name} can have none, as {problem}."
-        )
     if options.describe or options.draw:
         show(options, network, variants[0], depths[0])
         return
@@ -211,11 +204,17 @@ def chosen_network(options: argparse.Namespace) -> Network:
 
 
 def chosen_variants(options: argparse.Namespace, network: Network) -> list[Variant]:
-    """The variant asked for and the one that has its stages 1 and 2, or all."""
+    """The variant asked for and the one that has its stages 1 and 2, or all that the
+    network can have."""
+    problem = ladder_obstacle(network)
     if options.variant == "all":
-        variants = list(VARIANTS.values())
+        variants = [v for v in VARIANTS.values() if not (v.ladder and problem)]
     else:
         variants = [find_variant(options.variant)]
+        if variants[0].ladder and problem:
+            raise UserError(
+                f"--variant ladder: {network.name} can have none, as {problem}."
+            )
         if variants[0].layerwise is not variants[0]:
             variants.append(variants[0].layerwise)
         if network.name not in NETWORKS and variants[0].has_decoder:
