@@ -242,9 +242,6 @@ def test_it_fits_a_screen(network, variant):
         assert max(map(len, lines)) <= MAX_WIDTH == 100
 
 
-@pytest.mark.skipif(
-    not GOOGLENET.is_file(), reason="no Caffe sources in build/caffe-src: fork/build.sh"
-)
 def test_branches_behind_the_chain(capsys):
     arguments = ["--describe", "--variant", "baseline"]
     assert main([str(GOOGLENET), *arguments]) == 0

@@ -27,12 +27,8 @@ from generator.stages import plan
 from generator.variants import VARIANTS
 
 NETWORKS = ROOT / "tests/networks"
-UPSTREAM = ROOT / "build/caffe-src"
+UPSTREAM = ROOT / "build/caffe-src"  # fork/build.sh makes it
 UPGRADE = ROOT / "build/caffe/bin/upgrade_net_proto_text"
-
-needs_upstream = pytest.mark.skipif(
-    not UPSTREAM.is_dir(), reason="no Caffe sources in build/caffe-src: fork/build.sh"
-)
 
 COLOUR, LARGE, DIGIT = (3, 32, 32), (3, 227, 227), (1, 28, 28)
 IMAGES = {
@@ -68,18 +64,18 @@ UPSTREAM_IMAGES = {
 }
 EVERY = [
     *IMAGES,
-    *(pytest.param(name, marks=needs_upstream) for name in UPSTREAM_IMAGES),
+    *map(pytest.param, UPSTREAM_IMAGES),
 ]
 
 EVERY = [
     *IMAGES,
-    *(pytest.param(name, marks=needs_upstream) for name in UPSTREAM_IMAGES),
+    *map(pytest.param, UPSTREAM_IMAGES),
 ]
 
 DEEP = [
     *("nin", "vgg_bn", "oddities"),
     *(
-        pytest.param(name, marks=needs_upstream)
+        pytest.param(name)
         for name in (
             "models/bvlc_alexnet/train_val",
             "examples/mnist/lenet_train_test",
@@ -156,7 +152,6 @@ def test_the_fork_loads_it_layer_by_layer(name, thin):
         loading.in_child(loading.check_plan, made)
 
 
-@needs_upstream
 def test_googlenet_is_mirrored_as_far_as_it_is_sequential(thin, tmp_path):
     copy = tmp_path / "googlenet.prototxt"
     path = UPSTREAM / "models/bvlc_googlenet/train_val.prototxt"
@@ -169,7 +164,6 @@ def test_googlenet_is_mirrored_as_far_as_it_is_sequential(thin, tmp_path):
     loading.in_child(loading.check_plans, plans)
 
 
-@needs_upstream
 @pytest.mark.parametrize(
     ("name", "image", "complaint"),
     [
@@ -669,7 +663,7 @@ def small(parsed):
     return small
 
 
-LENET = pytest.param("examples/mnist/lenet", marks=needs_upstream)
+LENET = pytest.param("examples/mnist/lenet")
 
 
 @pytest.mark.parametrize("variant", ["swwae-all", "sae-all", "swwae-layerwise"])
