@@ -14,12 +14,13 @@ installed=$root/build/caffe
 log=$root/build/caffe-build.log
 
 # Of upstream's tests those that a network here trains or is evaluated through.
-our_tests=depooling_layer,safe_inv_layer,image_output_layer,gaussian_noise_layer
+our_tests=augmentation,depooling_layer,safe_inv_layer,image_output_layer
+our_tests+=,gaussian_noise_layer
 used_tests=accuracy_layer,blob,common,concat_layer,convolution_layer,data_layer
 used_tests+=,data_transformer,db,deconvolution_layer,eltwise_layer
 used_tests+=,euclidean_loss_layer,filler,flatten_layer,gradient_based_solver
-used_tests+=,im2col_layer,inner_product_layer,io,layer_factory,math_functions
-used_tests+=,maxpool_dropout_layers,net,neuron_layer,pooling_layer,power_layer
+used_tests+=,im2col_layer,image_data_layer,inner_product_layer,io,layer_factory
+used_tests+=,math_functions,maxpool_dropout_layers,memory_data_layer,net,neuron_layer,pooling_layer,power_layer
 used_tests+=,protobuf,reshape_layer,softmax_layer,softmax_with_loss_layer,solver
 used_tests+=,solver_factory,split_layer,syncedmem,upgrade_proto,util_blas
 
@@ -103,7 +104,7 @@ configure() {
     -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$installed" \
     -DCMAKE_CXX_FLAGS="\"-fmacro-prefix-map=$source/=\"" \
     -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=14 \
-    -DCPU_ONLY=ON -DBLAS=Open -DBUILD_docs=OFF -DBUILD_matlab=OFF \
+    -DCPU_ONLY=ON -DBLAS=Open -DUSE_OPENMP=ON -DBUILD_docs=OFF -DBUILD_matlab=OFF \
     -Dpython_version=3 -DPYTHON_EXECUTABLE="$root/.venv/bin/python" \
     "$@" >>"$log" 2>&1 ||
     fail 1 "configuring failed: $(grep -m1 -A2 'CMake Error' "$log" |
