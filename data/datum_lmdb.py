@@ -20,7 +20,7 @@ from pathlib import Path
 
 import lmdb
 import numpy as np
-from caffe.proto import caffe_pb2
+from datum import Datum
 from google.protobuf.message import DecodeError
 from labelled_images import LabelledImages
 
@@ -51,7 +51,7 @@ def write(
     called as images are stored. A folder that is already at `path` is replaced, once
     the new one is complete. Raises UserError where the disk is full.
     """
-    partial, old = _partial(path), _old(path)
+    partial = partial_of(path)
     clear_leftovers(path)
     try:
         partial.mkdir(parents=True)
@@ -59,9 +59,7 @@ def write(
         size = (partial / DATABASE).stat().st_size
         info = {**_describe(data, digest), "bytes": size, **made_with}
         (partial / INFO).write_text(json.dumps(info, indent=2) + "\n")
-        if path.exists():
-            path.rename(old)
-        partial.rename(path)
+        put_in_place(path)
     except (lmdb.Error, OSError) as error:
         raise UserError(
             f"{path} cannot be written ({error}): it takes "
@@ -141,6 +139,15 @@ def megabytes(count: int) -> str:
     return f"{-(-count // 1_000_000)} MB"
 
 
+def check_replaceable(path: Path) -> None:
+    """Raise UserError where something that is no database stands in the way."""
+    if not is_replaceable(path):
+        raise UserError(
+            f"{path} exists and is not a database folder: move it away, or choose "
+            "another folder with --out"
+        )
+
+
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
     """Hold `folder` for one writer; raises UserError where another one holds it."""
@@ -159,14 +166,28 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 def clear_leftovers(path: Path) -> None:
     """Undo what an interrupted `write` to `path` left beside it."""
+    restore_old(path)
+    shutil.rmtree(partial_of(path), ignore_errors=True)
+
+
+def partial_of(path: Path) -> Path:
+    """The folder in which the database `path` is made."""
+    return path.with_name(path.name + ".partial")
+
+
+def put_in_place(path: Path) -> None:
+    """Give the complete `partial_of(path)` its name; what had that name goes."""
+    if path.exists():
+        path.rename(_old(path))
+    partial_of(path).rename(path)
+    shutil.rmtree(_old(path), ignore_errors=True)
+
+
+def restore_old(path: Path) -> None:
+    """Undo, or end, a `put_in_place` that was interrupted."""
     if _old(path).exists() and not path.exists():
         _old(path).rename(path)
-    for leftover in (_partial(path), _old(path)):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(path.name + ".partial")
+    shutil.rmtree(_old(path), ignore_errors=True)
 
 
 def _old(path: Path) -> Path:
@@ -177,7 +198,7 @@ def _write_records(folder: Path, data: LabelledImages, progress: Progress) -> st
     """Fill a new LMDB; return the SHA-256 of all its values, in order."""
     digest = hashlib.sha256()
     channels, height, width = data.shape
-    datum = caffe_pb2.Datum(channels=channels, height=height, width=width)
+    datum = Datum(channels=channels, height=height, width=width)
     environment = lmdb.open(
         str(folder),
         map_size=2 * database_bytes(len(data), data.shape),
@@ -207,7 +228,7 @@ def _read_records(path: Path) -> tuple[LabelledImages, str]:
     """
     digest = hashlib.sha256()
     images, labels = [], []
-    datum = caffe_pb2.Datum()
+    datum = Datum()
     with lmdb.open(str(path), readonly=True, lock=False) as environment:
         with environment.begin() as transaction:
             for index, (key, value) in enumerate(transaction.cursor()):

@@ -8,6 +8,18 @@ import numpy as np
 
 from generator.errors import UserError
 
+SHUFFLE = "sorted by the raw stream of NumPy's PCG64(seed)"
+
+
+def shuffled_order(count: int, seed: int) -> np.ndarray:
+    """int64 (count): the places 0 to count - 1, shuffled by `seed`.
+
+    They are sorted by the raw 64-bit stream of NumPy's PCG64. NumPy promises that
+    stream for good, but not what `Generator.permutation` makes of it: so the order is
+    the same with every NumPy.
+    """
+    return np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable")
+
 
 @dataclass(frozen=True)
 class Source:
@@ -61,10 +73,6 @@ class LabelledImages:
         return replace(self, images=images)
 
     def shuffled(self, seed: int) -> LabelledImages:
-        """Sort by the raw 64-bit stream of NumPy's PCG64, seeded with `seed`.
-
-        NumPy promises that stream for good, but not what `Generator.permutation`
-        makes of it: so the order is the same with every NumPy.
-        """
-        order = np.argsort(np.random.PCG64(seed).random_raw(len(self)), kind="stable")
+        """The same images in the order that `shuffled_order` gives."""
+        order = shuffled_order(len(self), seed)
         return replace(self, images=self.images[order], labels=self.labels[order])

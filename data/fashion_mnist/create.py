@@ -12,7 +12,6 @@ import argparse
 import math
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -23,9 +22,11 @@ from runtime import UserError, run, use_project_python  # noqa: E402
 
 use_project_python("lmdb", "numpy", "google", "caffe")
 
+import creating  # noqa: E402
 import datum_lmdb  # noqa: E402
+import debian  # noqa: E402
 import idx  # noqa: E402
-from labelled_images import LabelledImages  # noqa: E402
+from labelled_images import SHUFFLE, LabelledImages  # noqa: E402
 
 PACKAGE = "dataset-fashion-mnist"
 PACKAGE_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -44,7 +45,6 @@ FASHION_MNIST_SHA256 = {
 }
 DEFAULT_SEED = 0
 DEFAULT_SIDE = 32  # divides by 8, as three poolings want it
-SHUFFLE = "sorted by the raw stream of NumPy's PCG64(seed)"
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def main() -> None:
         "shuffle": SHUFFLE,
         "padded_to": arguments.pad_to,
     }
-    check_writable(out)
+    creating.check_writable(out)
     sets = idx.read_folder(source) if source else {}
     if source and out.resolve() == HERE:
         mend = f"{HERE} is for those alone, give others a folder with --out"
@@ -70,7 +70,7 @@ def main() -> None:
     present = {}
     for split, path in paths.items():
         if arguments.force or not os.path.lexists(path):
-            check_replaceable(path)
+            datum_lmdb.check_replaceable(path)
         else:
             present[path] = read_present(
                 path, made_with, (wanted or FASHION_MNIST_SHA256)[split]
@@ -112,14 +112,14 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--seed",
-        type=natural_number,
+        type=creating.natural_number,
         default=DEFAULT_SEED,
         metavar="N",
         help="seed of the shuffle (default: %(default)s)",
     )
     parser.add_argument(
         "--pad-to",
-        type=natural_number,
+        type=creating.natural_number,
         default=DEFAULT_SIDE,
         metavar="N",
         help="pixels of the sides; images are centred among zeros "
@@ -135,37 +135,6 @@ def parse_arguments() -> argparse.Namespace:
         help="only read the databases back and compare them with their info.json",
     )
     return parser.parse_args()
-
-
-def natural_number(text: str) -> int:
-    """An argument's type: a whole number from 0."""
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}")
-    return int(text)
-
-
-def nearest_existing(path: Path) -> Path:
-    """`path` itself, or the first of its parents that is there."""
-    candidates = (path, *path.absolute().parents)
-    return next(each for each in candidates if os.path.exists(each))
-
-
-def check_writable(out: Path) -> None:
-    """Raise UserError where databases cannot be made in `out`, present or future."""
-    folder = nearest_existing(out)
-    if not folder.is_dir():
-        raise UserError(f"{folder} is a file: give --out a folder")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"{folder} is not writable: choose another folder with --out")
-
-
-def check_replaceable(path: Path) -> None:
-    """Raise UserError where something that is no database stands in the way."""
-    if not datum_lmdb.is_replaceable(path):
-        raise UserError(
-            f"{path} exists and is not a database folder: move it away, or choose "
-            "another folder with --out"
-        )
 
 
 def check_fashion_mnist(
@@ -185,7 +154,7 @@ def read_present(path: Path, made_with: dict, wanted_hashes: dict[str, str]) -> 
     try:
         info = datum_lmdb.read_info(path)
     except UserError as error:
-        check_replaceable(path)
+        datum_lmdb.check_replaceable(path)
         raise UserError(f"{error}: --force makes it anew") from error
     if info.get("sources_sha256") != wanted_hashes:
         fashion = wanted_hashes in FASHION_MNIST_SHA256.values()
@@ -214,57 +183,19 @@ def hashes(data: LabelledImages) -> dict[str, str]:
 
 
 def package_folder() -> Path:
-    """Where Debian's package has its files; installs it first if need be.
-
-    Raises UserError with the command where that takes root or does not succeed.
-    """
-    if PACKAGE_FOLDER.is_dir():
-        return PACKAGE_FOLDER
-    command = f"apt-get install {PACKAGE}"
-    otherwise = "or give --source a folder with the four IDX files"
-    if shutil.which("apt-get") is None:
-        raise UserError(
-            f"Fashion-MNIST comes as Debian's package {PACKAGE}, and this system has "
-            "no apt-get: give --source a folder with the four IDX files"
-        )
-    if os.geteuid() != 0:
-        raise UserError(
-            f"Debian's package {PACKAGE} is not installed: run sudo {command}, "
-            f"{otherwise}"
-        )
-    print(f"Installing Debian's package {PACKAGE} ({PACKAGE_MEGABYTES} MB)", flush=True)
-    complaint = _apt_get("install", PACKAGE)
-    if complaint:
-        # The lists of a fresh machine are often empty, or older than the archive.
-        complaint = _apt_get("update") or _apt_get("install", PACKAGE)
-    if complaint:
-        raise UserError(
-            f"Debian's package {PACKAGE} could not be installed ({complaint}): run "
-            f"apt-get update, then {command}, {otherwise}"
-        )
-    return PACKAGE_FOLDER
-
-
-def _apt_get(*arguments: str) -> str:
-    """Run apt-get; return its first complaint, nothing where it succeeded."""
-    waiting = ["-o", "DPkg::Lock::Timeout=120"]  # for another apt-get, seconds
-    done = subprocess.run(
-        ["apt-get", "--yes", "--no-install-recommends", *waiting, *arguments],
-        check=False,
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
+    """Where Debian's package has its files; UserError where it cannot be installed."""
+    return debian.package_folder(
+        PACKAGE,
+        PACKAGE_FOLDER,
+        "Fashion-MNIST",
+        PACKAGE_MEGABYTES,
+        "give --source a folder with the four IDX files",
     )
-    if done.returncode == 0:
-        return ""
-    errors = [line for line in done.stderr.splitlines() if line.startswith("E: ")]
-    return errors[0][3:] if errors else f"exit code {done.returncode}"
 
 
 def check_space(out: Path, sets: list[LabelledImages], side: int) -> None:
     """Raise UserError where databases of `sets`, padded, would not fit the disk."""
-    folder = nearest_existing(out)
+    folder = creating.nearest_existing(out)
     needed = sum(
         datum_lmdb.database_bytes(len(data), data.padded_shape(side)) for data in sets
     )
@@ -301,10 +232,7 @@ def make(
 
     What earlier, interrupted runs left beside any of `paths` is removed.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out} cannot be made: {error.strerror}") from error
+    creating.make_folder(out)
     infos = {}
     with datum_lmdb.only_writer(out):
         for path in paths.values():
