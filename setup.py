@@ -15,10 +15,16 @@ setup(
         "lmdb",
         "matplotlib",
         "numpy",
+        "opencv-python-headless",  # data/ilsvrc12
         "pillow",
         "protobuf",
+        "safetensors",  # import_weights and export_weights
         "scikit-image",  # pycaffe imports it, and scipy with it
         "scipy",
     ],
-    extras_require={"test": ["hypothesis", "pytest"]},
+    extras_require={
+        "test": ["hypothesis", "onnx", "onnxruntime", "pytest"],
+        "onnx": ["onnx"],  # export_weights to .onnx
+        "torch": ["torch==2.13.0", "torchvision==0.28.0"],  # import of .pth and .pt
+    },
 )

@@ -15,9 +15,10 @@ from .files import project_root, render, write
 from .given import GROUPS, Options, read_given
 from .ladder import has_batch_norm
 from .ladder import obstacle as ladder_obstacle
-from .layers import Layer, shape_text
+from .layers import Layer, number_text, shape_text
 from .mirror import Decoding, decoder
 from .networks import NETWORKS, find_network
+from .rates import read_found
 from .sequence import Network
 from .source import exists as is_file_name
 from .source import parse_shape
@@ -96,6 +97,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder of the two LMDBs of a built-in network (see --list)",
     )
+    parser.add_argument(
+        "--mean-value",
+        metavar="B,G,R",
+        help="what is subtracted from the pixels (0 to 255) of a built-in network,"
+        " one number a channel",
+    )
     shown = parser.add_argument_group("instead of files")
     shown.add_argument(
         "--list", action="store_true", help="show networks and variants, and stop"
@@ -138,22 +145,30 @@ def generate(options: argparse.Namespace) -> None:
     if options.describe or options.draw:
         show(options, network, variants[0], depths[0])
         return
+    out = project_root() if options.out is None else options.out
+    found = read_found(out, network.name, network.max_depth)
     plans = [
-        plan(network, variant, depth)
+        plan(found.applied(network, variant, depth), variant, depth)
         for depth in depths
         for variant in variants
         if variant.has_decoder or depth == network.depth
     ]
-    out = project_root() if options.out is None else options.out
     if network.name not in NETWORKS:
         check_origin(network, out)
-    data_option = f" --data {shlex.quote(options.data)}" if options.data else ""
-    texts = render(plans, data_option)
+    texts = render(plans, data_options(options))
     write(texts, out)
     print(summary(network, depths[-1]))
     print(file_list(plans, out))
     if network.training is None:
         print("no solvers: no data layer of the file reads a data set to train with")
+
+
+def data_options(options: argparse.Namespace) -> str:
+    """The part of the command line that changed a built-in network's data."""
+    text = f" --data {shlex.quote(options.data)}" if options.data else ""
+    if options.mean_value:
+        text += f" --mean-value {options.mean_value}"
+    return text
 
 
 def check_origin(network: Network, out: Path) -> None:
@@ -179,11 +194,15 @@ def chosen_network(options: argparse.Namespace) -> Network:
         "--solver": options.solver,
     }
     if is_file_name(options.net) and options.net not in NETWORKS:
-        if options.data is not None:
-            raise UserError(
-                "--data is for built-in networks: the data layers of your own file"
-                " stay as they are."
-            )
+        for option, value in (
+            ("--data", options.data),
+            ("--mean-value", options.mean_value),
+        ):
+            if value is not None:
+                raise UserError(
+                    f"{option} is for built-in networks: the data layers of your own"
+                    " file stay as they are."
+                )
         image = parse_shape(options.image) if options.image is not None else None
         return read_given(
             Path(options.net),
@@ -196,11 +215,30 @@ def chosen_network(options: argparse.Namespace) -> Network:
                 f"{option} is for a network file of your own; {network.name} is built"
                 " in."
             )
-    if options.data is None:
-        return network
-    if not options.data.isprintable() or not options.data:
-        raise UserError("--data: a folder's name, in printable characters.")
-    return replace(network, data=replace(network.data, folder=options.data))
+    if options.data is not None:
+        if not options.data.isprintable() or not options.data:
+            raise UserError("--data: a folder's name, in printable characters.")
+        network = replace(network, data=replace(network.data, folder=options.data))
+    if options.mean_value is not None:
+        mean = parse_mean(options.mean_value, network)
+        network = replace(network, data=replace(network.data, mean_value=mean))
+    return network
+
+
+def parse_mean(text: str, network: Network) -> tuple[float, ...]:
+    """(103.53, 116.28, 123.675) from 103.53,116.28,123.675: one number a channel, in
+    the channels' order (BGR); raises UserError for anything else."""
+    channels = network.image.shape[0]
+    number = r"[0-9]{1,3}(\.[0-9]{1,6})?"
+    if re.fullmatch(rf"{number}(,{number}){{{channels - 1}}}", text):
+        mean = tuple(map(float, text.split(",")))
+        if max(mean) <= 255:
+            return mean
+    wanted = "blue, green and red" if channels == 3 else f"{channels} of them"
+    raise UserError(
+        f"--mean-value {text}: expected numbers from 0 to 255, separated by commas,"
+        f" {wanted}, such as {','.join(map(number_text, network.data.mean_value))}."
+    )
 
 
 def chosen_variants(options: argparse.Namespace, network: Network) -> list[Variant]:
@@ -286,12 +324,12 @@ def listing() -> str:
     lines = ["networks"]
     for network in NETWORKS.values():
         image = shape_text(network.image.shape)
-        lines.append(f"  {network.name:8}{network.title}")
+        lines.append(f"  {network.name:12}{network.title}")
         lines.append(
-            f"  {'':8}image {image}, {network.scores.shape[0]} classes,"
+            f"  {'':12}image {image}, {network.scores.shape[0]} classes,"
             f" data in {network.data.folder}"
         )
-        lines.append(f"  {'':8}depths: {depth_names(network)}")
+        lines.append(f"  {'':12}depths: {depth_names(network)}")
     lines.append("variants")
     width = max(map(len, VARIANTS)) + 2
     lines += [f"  {v.name:{width}}{v.title}" for v in VARIANTS.values()]

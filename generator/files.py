@@ -47,7 +47,7 @@ def _environment():
 def render(plans: list[Plan], data_option: str = "") -> dict[str, str]:
     """Path relative to the output folder -> text, for every file of the plans.
 
-    data_option: the part of the command line that changed where the data are.
+    data_option: the part of the command line that changed the data.
     """
     environment = _environment()
     layer_macro = environment.get_template("layer.j2").module.layer

@@ -35,15 +35,30 @@ def conv(
     stride: int = 1,
     pad: int = 1,
     group: int = 1,
+    normalised: bool = False,
 ) -> list[Layer]:
-    """A convolution and its ReLU; sizes in pixels, square."""
+    """A convolution and its ReLU; sizes in pixels, square.
+
+    normalised: with batch normalisation between them.
+    """
     window = {"num_output": num_output, "kernel_size": kernel_size}
     window |= {"stride": stride} if stride != 1 else {}
     window |= {"pad": pad} if pad else {}
     window |= {"group": group} if group != 1 else {}
     filled = window | {"weight_filler": {"type": "msra"}}
     fields = {"param": multipliers(), "convolution_param": filled}
-    return [Layer(name, "Convolution", (), (name,), fields), relu(name)]
+    companions = [*(batch_norm(name) if normalised else []), relu(name)]
+    return [Layer(name, "Convolution", (), (name,), fields), *companions]
+
+
+def batch_norm(blob: str) -> list[Layer]:
+    """Batch normalisation in place: Caffe has its factors and terms in a Scale."""
+    name, place = f"{blob}/scale", ((blob,), (blob,))
+    fields = {"param": multipliers(), "scale_param": {"bias_term": True}}
+    return [
+        Layer(f"{blob}/bn", "BatchNorm", *place),
+        Layer(name, "Scale", *place, fields),
+    ]
 
 
 def max_pool(name: str, kernel_size: int = 2, stride: int = 2) -> list[Layer]:
@@ -181,11 +196,13 @@ def _head(output: Activation) -> tuple[Layer, ...]:
 # --- the networks
 
 
-def vgg_macro_layer(index: int, convolutions: int, num_output: int) -> list[Layer]:
+def vgg_macro_layer(
+    index: int, convolutions: int, num_output: int, normalised: bool = False
+) -> list[Layer]:
     """`convolutions` 3x3 convolutions conv<index>_1, ... and 2x2 max pooling."""
     names = [f"conv{index}_{i + 1}" for i in range(convolutions)]
-    layers = [layer for name in names for layer in conv(name, num_output)]
-    return layers + max_pool(names[-1])
+    pieces = [conv(name, num_output, normalised=normalised) for name in names]
+    return [layer for piece in pieces for layer in piece] + max_pool(names[-1])
 
 
 ILSVRC12 = DataSet(
@@ -198,7 +215,7 @@ ILSVRC12 = DataSet(
     test_batch=25,
     crop_size=224,
     mirror=True,
-    resize=256,
+    shorter_edge=paper.VGG16_SHORTER_EDGE,
 )
 
 VGG16 = classifier(
@@ -270,7 +287,12 @@ ALEXNET = classifier(
         inner_product("fc7", 4096),
         scores("fc8", 1000),
     ),
-    data=replace(ILSVRC12, crop_size=227),
+    data=replace(
+        ILSVRC12,
+        crop_size=227,
+        shorter_edge=paper.ALEXNET_SHORTER_EDGE,
+        center_square=True,
+    ),
     magnitude=80,  # ours, as VGG-16's
     training=Schedule(
         base_lr=1e-2,
@@ -353,7 +375,59 @@ VGG8 = classifier(
     ),
 )
 
-NETWORKS = {network.name: network for network in (VGG16, ALEXNET, VGG8)}
+# torchvision's: 255 times the mean that its weights are normalised with, so that the
+# zeros around an image mean the same pixel in both
+TORCHVISION_DATA = replace(ILSVRC12, mean_value=(103.53, 116.28, 123.675))
+
+VGG16_BN = classifier(
+    name="vgg16_bn",
+    title="VGG-16 with batch normalisation, as torchvision has it",
+    image=(3, 224, 224),
+    groups=(
+        vgg_macro_layer(1, 2, 64, normalised=True),
+        vgg_macro_layer(2, 2, 128, normalised=True),
+        vgg_macro_layer(3, 3, 256, normalised=True),
+        vgg_macro_layer(4, 3, 512, normalised=True),
+        vgg_macro_layer(5, 3, 512, normalised=True),
+        inner_product("fc6", 4096),
+        inner_product("fc7", 4096),
+        scores("fc8", 1000),
+    ),
+    data=TORCHVISION_DATA,
+    magnitude=1,  # ours: the maxima of half a normal distribution, about
+    training=VGG16.training.schedules[0],
+)
+
+ALEXNET_OWT = classifier(
+    name="alexnet_owt",
+    title="AlexNet of one column (Krizhevsky 2014), as torchvision has it",
+    image=(3, 224, 224),
+    groups=(
+        conv("conv1", 64, 11, stride=4, pad=2) + max_pool("conv1", 3, 2),
+        conv("conv2", 192, 5, pad=2) + max_pool("conv2", 3, 2),
+        conv("conv3", 384),
+        conv("conv4", 256),
+        conv("conv5", 256) + max_pool("conv5", 3, 2),
+        inner_product("fc6", 4096),
+        inner_product("fc7", 4096),
+        scores("fc8", 1000),
+    ),
+    data=TORCHVISION_DATA,
+    magnitude=80,  # ours, as VGG-16's
+    training=ALEXNET.training.schedules[0],
+    inverses={
+        # as AlexNet's; the kernel of 12 reaches the last of 224 pixels
+        "conv1": (
+            Inverse("pre", "Convolution", 64, 5, pad=2),
+            Inverse("body", "Deconvolution", 32, 12, stride=4, pad=2),
+            Inverse("post", "Deconvolution", 3, 5, pad=2),
+        )
+    },
+)
+
+NETWORKS = {
+    network.name: network for network in (VGG16, ALEXNET, VGG8, VGG16_BN, ALEXNET_OWT)
+}
 
 
 def find_network(name: str) -> Network:

@@ -74,8 +74,10 @@ class DataSet:
 
     folder: holds the two LMDBs, relative to the project's root.
     mean_value: one value a channel (BGR), subtracted from pixels in 0..255.
+    shorter_edge: smallest and largest length in pixels that the shorter edge is resized
+        to before the crop, at random in training; the smallest in tests; (): none.
+    center_square: the image's centre square is taken before anything else.
     crop_size: side of the square crop, random in training; 0: none.
-    resize: length of the shorter edge before a test crop is taken; 0: none.
     """
 
     folder: str
@@ -87,15 +89,14 @@ class DataSet:
     test_batch: int
     crop_size: int = 0
     mirror: bool = False
-    resize: int = 0
+    shorter_edge: tuple[int, ...] = ()
+    center_square: bool = False
 
     def layers(self, image: Activation, batch_size: int, label: bool) -> list[Layer]:
         """Data layers for training and test; label: whether they yield labels."""
 
-        def layer(phase: str, source: str, batch: int, mirror: bool) -> Layer:
-            transform: Fields = {"mean_value": list(self.mean_value)}
-            if self.crop_size:
-                transform["crop_size"] = self.crop_size
+        def layer(phase: str, source: str, batch: int) -> Layer:
+            transform = self._transform(in_training=phase == "TRAIN")
             return Layer(
                 image.blob,
                 "Data",
@@ -103,7 +104,7 @@ class DataSet:
                 (image.blob, "label") if label else (image.blob,),
                 {
                     "include": {"phase": Enum(phase)},
-                    "transform_param": ({"mirror": True} if mirror else {}) | transform,
+                    "transform_param": transform,
                     "data_param": {
                         "source": f"{self.folder}/{source}",
                         "backend": Enum("LMDB"),
@@ -114,9 +115,22 @@ class DataSet:
             )
 
         return [
-            layer("TRAIN", self.train, batch_size, self.mirror),
-            layer("TEST", self.test, self.test_batch, mirror=False),
+            layer("TRAIN", self.train, batch_size),
+            layer("TEST", self.test, self.test_batch),
         ]
+
+    def _transform(self, in_training: bool) -> Fields:
+        fields: Fields = {"mirror": True} if in_training and self.mirror else {}
+        fields["mean_value"] = list(self.mean_value)
+        if self.center_square:
+            fields["center_square"] = True
+        if self.shorter_edge:
+            fields["shorter_edge"] = min(self.shorter_edge)
+        if in_training and len(set(self.shorter_edge)) > 1:
+            fields["shorter_edge_max"] = max(self.shorter_edge)
+        if self.crop_size:
+            fields["crop_size"] = self.crop_size
+        return fields
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,9 @@ def image_shape(layer: Layer, top: int = 0) -> Shape | None:
         fields = layer.fields.get("memory_data_param", {})
         return tuple(fields.get(name, 0) for name in ("channels", "height", "width"))
     if kind == "Data":
-        return _cropped(layer, _lmdb_shape(layer))
+        return _transformed(layer, _lmdb_shape(layer))
     if kind == "ImageData":
-        return _cropped(layer, _image_data_shape(layer))
+        return _transformed(layer, _image_data_shape(layer))
     return None
 
 
@@ -52,9 +52,17 @@ def _dummy(fields: dict, top: int) -> Shape | None:
     return tuple(side[0] for side in sides) if all(sides) else None
 
 
-def _cropped(layer: Layer, shape: Shape | None) -> Shape | None:
-    crop = layer.fields.get("transform_param", {}).get("crop_size", 0)
-    return (shape[0], crop, crop) if shape and crop else shape
+def _transformed(layer: Layer, shape: Shape | None) -> Shape | None:
+    """What a data layer's transform_param makes of an image of that shape."""
+    fields = layer.fields.get("transform_param", {})
+    if not shape:
+        return None
+    if crop := fields.get("crop_size", 0):
+        return shape[0], crop, crop
+    shorter = min(shape[1:])
+    sides = (shorter, shorter) if fields.get("center_square") else shape[1:]
+    edge = fields.get("shorter_edge") or shorter
+    return shape[0], *(round(side * edge / shorter) for side in sides)
 
 
 def _lmdb_shape(layer: Layer) -> Shape | None:

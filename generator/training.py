@@ -1,5 +1,6 @@
 """Learning rates and loss weights where neither the paper nor a trial gives them."""
 
+from collections.abc import Sequence
 from math import prod
 
 from . import paper
@@ -18,6 +19,24 @@ WHY = (
     " size of the activation; begin with short trials"
 )
 
+WHY_STACKED = "ours: a third of the smallest rate over its loss weight"
+WHY_JOINT = "ours: 0.3 of stage 3's rate, a tenth of stage 0's at most"
+
+
+def stacked_rate(rates: Sequence[float], weights: Sequence[float]) -> float:
+    """Stage 3's base_lr from macro-layers' stage-2 rates and their losses' weights.
+
+    A rate is for a loss weighted 1, so that the solver's is a rate over its weight;
+    the smallest bounds the others, and a stacked decoder takes a third of it (ours).
+    """
+    ratios = [rate / weight for rate, weight in zip(rates, weights, strict=True)]
+    return _rounded(min(ratios) / 3)
+
+
+def joint_rate(stacked: float, classifier: float) -> float:
+    """Stage 4's base_lr from stage 3's and stage 0's (ours)."""
+    return min(_rounded(0.3 * stacked), _rounded(0.1 * classifier))
+
 
 def estimated(network: Network, classifier: Schedule, batch_size: int) -> Training:
     """Rates and weights of every macro-layer from the network's shapes alone (ours).
@@ -35,8 +54,7 @@ def estimated(network: Network, classifier: Schedule, batch_size: int) -> Traini
         LOSS / (prod(activation.shape) * (energy if index else IMAGE_ENERGY))
         for index, activation in enumerate(network.activations[:-1])
     ]
-    ratios = [rate / weight for rate, weight in zip(rates, weights, strict=True)]
-    stacked = _rounded(min(ratios) / 3)
+    stacked = stacked_rate(rates, weights)
     joint = max(1, paper.JOINT_BATCH // classifier.batch_size)
     return Training(
         loss_weights=tuple(map(_rounded, weights)),
@@ -46,11 +64,10 @@ def estimated(network: Network, classifier: Schedule, batch_size: int) -> Traini
             2: Schedule(_rounded(min(rates)), 1, batch_size, WHY),
             3: Schedule(stacked, 1, batch_size, WHY),
             4: Schedule(
-                min(_rounded(0.3 * stacked), _rounded(0.1 * classifier.base_lr)),
+                joint_rate(stacked, classifier.base_lr),
                 paper.JOINT_EPOCHS,
                 classifier.batch_size,
-                "ours: 0.3 of stage 3's rate, a tenth of stage 0's at most; Section"
-                " 4.3: 16 epochs",
+                f"{WHY_JOINT}; Section 4.3: 16 epochs",
                 iter_size=joint,
                 weight_decay=classifier.weight_decay,
             ),

@@ -97,7 +97,7 @@ def test_boxes_are_named_as_the_layers_are(network, variant, tmp_path):
     names, _ = drawn(tmp_path / "a.svg", network, "--variant", variant)
     layers = plan(NETWORKS[network], VARIANTS[variant]).networks[0].layers
     known = {layer.name for layer in layers}
-    if network == "alexnet":
+    if NETWORKS[network].inverses:
         known.add("dec:conv1")  # one box for -pre, -body and -post
     assert set(of(names, "box")) <= known
     assert len(of(names, "box")) > 10

@@ -19,12 +19,16 @@ THIN = 32
 
 PHASES = {caffe.TRAIN: "TRAIN", caffe.TEST: "TEST"}
 
+TORCHVISIONS = ("vgg16_bn", "alexnet_owt")
+"""Forms of two others, which are loaded at every depth."""
+
 DEPTHS = [
     pytest.param(net, variant, depth, id=f"{net.name}-{variant.name}-{depth}")
     for net in NETWORKS.values()
     for variant in VARIANTS.values()
     for depth in range(1, net.max_depth + 1)
     if variant.has_decoder or depth == net.depth
+    if net.name not in TORCHVISIONS or depth in (1, net.depth, net.max_depth)
 ]
 
 
