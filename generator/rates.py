@@ -31,18 +31,29 @@ from .variants import VARIANTS, Variant
 FAMILIES = ("swwae", "sae")
 """Those with a layerwise variant, whose stage 2 has rates to be found."""
 
-LARGEST = 3e38
-"""Of a float32, in which Caffe computes, about."""
+SMALLEST, LARGEST = 1e-18, 1e18
+"""So that a float32, in which Caffe computes, holds the ratio of any two."""
 
 
 @dataclass(frozen=True)
 class Figures:
     """values: by macro-layer or activation. found_by: a command; iterations: of the
-    training, or of the measurement, that they were found with."""
+    training, or of the measurement, that they were found with.
+
+    Raises UserError for a value below SMALLEST or above LARGEST.
+    """
 
     values: Mapping[int, float]
     found_by: str
     iterations: int
+
+    def __post_init__(self) -> None:
+        for place, value in self.values.items():
+            if not SMALLEST <= value <= LARGEST:
+                raise UserError(
+                    f"`{self.found_by}` found {value:g} for {place}; rates and weights"
+                    f" are from {SMALLEST:g} to {LARGEST:g}."
+                )
 
 
 @dataclass(frozen=True)
@@ -186,8 +197,10 @@ def _figures(content: Any, name: str, first: int, last: int | None) -> Figures:
         if key not in places:
             raise ValueError(f"{name}/values has {key!r}, which the network has not")
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not 0 < value <= LARGEST:
-            raise ValueError(f"{name}/values/{key} is no number above 0")
+        if not number or not SMALLEST <= value <= LARGEST:
+            raise ValueError(
+                f"{name}/values/{key} is no number from {SMALLEST:g} to {LARGEST:g}"
+            )
     return Figures(
         {places[key]: float(value) for key, value in values.items()},
         found_by,

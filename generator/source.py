@@ -99,6 +99,13 @@ def _colours(layer: Layer, bands: int) -> int:
     return 3 if transform.get("force_color") or bands >= 3 else 1
 
 
+def truncated(environment, folder: Path) -> bool:
+    """Whether an open LMDB's file, folder/data.mdb, lacks its end: reading it would end
+    the process then (SIGBUS)."""
+    pages = environment.info()["last_pgno"] + 1
+    return (folder / "data.mdb").stat().st_size < pages * environment.stat()["psize"]
+
+
 class _database:
     """A read transaction of a Data layer's LMDB, or None where there is none."""
 
@@ -117,16 +124,11 @@ class _database:
 
         try:
             self._environment = lmdb.open(str(self._path), readonly=True, lock=False)
-            if self._truncated():  # reading it would end the process (SIGBUS)
+            if truncated(self._environment, self._path):
                 return None
             return self._environment.begin(buffers=True)
         except lmdb.Error:
             return None
-
-    def _truncated(self) -> bool:
-        pages = self._environment.info()["last_pgno"] + 1
-        size = (self._path / "data.mdb").stat().st_size
-        return size < pages * self._environment.stat()["psize"]
 
     def __exit__(self, *_: object) -> None:
         if self._environment:

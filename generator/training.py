@@ -16,7 +16,8 @@ LOSS = 0.3
 
 WHY = (
     "ours, estimated: a rate from the curvature of a linear decoder, a weight from the"
-    " size of the activation; begin with short trials"
+    " size of the activation; tools/find_lr.py and tools/balance_losses.py find better"
+    " ones"
 )
 
 WHY_STACKED = "ours: a third of the smallest rate over its loss weight"

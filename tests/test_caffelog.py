@@ -3,6 +3,7 @@
 import io
 import math
 
+import progress as progress_module
 import pytest
 from caffelog import (
     Fatal,
@@ -15,7 +16,7 @@ from caffelog import (
     parse_line,
     read_lines,
 )
-from progress import Block, Progress, duration
+from progress import Block, Counter, Progress, duration
 
 PREFIX = "I1124 06:20:42.123456 12345 solver.cpp:239] "
 
@@ -160,3 +161,19 @@ def test_a_screen_is_refreshed():
     _, second = text.split("\x1b[4A\x1b[J")  # up over head and three losses
     assert "500 of 1,000 (50%), 12.5 it/s, 800 images/s" in second
     assert "x 0.0001 = 0.006125" in second
+
+
+@pytest.mark.parametrize(
+    ("stream", "shown"),
+    [
+        (io.StringIO(), "40 of 400 images, 2.5/s, 2:24 left\n"),
+        (Screen(), "\r40 of 400 images, 2.5/s, 2:24 left\x1b[K\r\x1b[K"),
+    ],
+)
+def test_what_is_done_is_counted(monkeypatch, stream, shown):
+    times = iter([0.0, 0.01, 16.0, 16.01, 200.0])
+    monkeypatch.setattr(progress_module, "monotonic", lambda: next(times))
+    count = Counter(400, "images", stream)
+    for done in (1, 40, 41, 400):  # the first and third come too soon
+        count(done)
+    assert stream.getvalue() == shown

@@ -17,7 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import caffe
+import cv2
 import encoded_lmdb
+import image_sources
 import jpegs
 import lmdb
 import numpy as np
@@ -373,6 +375,17 @@ def test_a_segment_after_fill_bytes_is_found(tmp_path):
     assert b"Exif" not in jpegs.stored(filled, "a.jpg", 0, 95).content
 
 
+def test_an_orientation_behind_a_damaged_segment_is_gone():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = image(2, exif=exif.tobytes())
+    place = content.index(b"\xff\xe1")
+    hidden = content[:place] + b"\0\0" + content[place:]
+    jpeg = jpegs.stored(hidden, "a.jpg", 0, 95)
+    assert jpeg.changes == (jpegs.TURNED,)
+    assert jpegs.mean_of(jpeg.content)[0] == (80, 60)  # it refuses what is turned
+
+
 def ycck():
     """A JPEG as Photoshop writes it: YCCK, by its Adobe segment's transform."""
     content = encoded(photograph(1, mode="CMYK"))
@@ -385,6 +398,12 @@ def animated(kind):
     frames = [photograph(number) for number in range(3)]
     frames[0].save(file, kind, save_all=True, append_images=frames[1:])
     return file.getvalue()
+
+
+def deep_colour():
+    """A PNG of three channels of 16 bits."""
+    pixels = np.random.default_rng(0).integers(2**16, size=(60, 80, 3), dtype=np.uint16)
+    return cv2.imencode(".png", pixels)[1].tobytes()
 
 
 def bad_files():
@@ -408,7 +427,12 @@ def bad_files():
         "half.png": (encoded(photograph(1), "PNG")[:3000], "cannot be decoded"),
         "deep.png": (
             encoded(Image.fromarray(np.zeros((70, 70), np.uint16)), "PNG"),
-            "8 bits",
+            "16 bits a channel",
+        ),
+        "deep_colour.png": (deep_colour(), "16 bits a channel"),
+        "wide.png": (
+            encoded(photograph(1, (66_000, 2)), "PNG"),
+            "too large for a JPEG (66000 × 2 pixels)",
         ),
         "notes.txt": (b"hello", "no image by its name"),
     }
@@ -500,15 +524,55 @@ def test_names_that_an_archive_should_not_have(create, tmp_path):
     assert stored == {good, image(3), image(4)}
 
 
+def test_a_file_beside_the_tars_of_classes_is_listed(create, tmp_path):
+    source = write_source(tmp_path / "s", "folder of tars", training_set())
+    (source / "n01443538.tar.part").write_bytes(b"half a class")
+    create("--train", source)
+    assert skipped(tmp_path / "out") == {"n01443538.tar.part": "is no tar of a class"}
+
+
+def test_a_tar_of_before_posix(create, tmp_path):
+    info = tarfile.TarInfo("n01440764/a.JPEG")
+    info.size = len(content := image(1))
+    header = bytearray(info.tobuf(tarfile.USTAR_FORMAT))
+    header[257:265] = bytes(8)  # "ustar" and its version
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + sum(header[156:]) + 8 * 32)
+    tar = tmp_path / "old.tar"
+    tar.write_bytes(bytes(header) + content + bytes(-len(content) % 512 + 1024))
+    create("--train", tar)
+    assert read_back(tmp_path / "out" / "train_lmdb") == [(content, 0)]
+
+
+@pytest.mark.parametrize(
+    "records", [b"22 GNU.sparse.size=1x\n", b"29 size=99999999999999999999\n"]
+)
+def test_numbers_that_are_none_in_an_archive(create, tmp_path, records):
+    pax = tarfile.TarInfo("pax")
+    pax.type, pax.size = tarfile.XHDTYPE, len(records)
+    content = image(1)
+    member = tar_bytes([("n01440764/a.JPEG", content)])
+    tar = tmp_path / "classes.tar"
+    first = pax.tobuf() + records + bytes(-len(records) % 512)
+    tar.write_bytes(first + member)
+    error = create("--train", tar, expect=2)
+    assert "damaged" in error and "fetch it again" in error
+
+
 def test_files_that_cannot_be_read(create, tmp_path):
     source = write_source(tmp_path / "s", "class folders", training_set())
     (source / WNIDS[0] / "dangling.JPEG").symlink_to("nowhere")
     os.mkfifo(source / WNIDS[0] / "pipe.JPEG")
     (source / ".hidden").mkdir()
     (source / ".hidden" / "a.JPEG").write_bytes(image(1))
+    with (source / WNIDS[0] / "huge.JPEG").open("wb") as file:
+        file.truncate(2**40)
+    with open(os.fsencode(source / WNIDS[0]) + b"/caf\xe9\n.txt", "wb"):
+        pass
     create("--train", source)
     listed = skipped(tmp_path / "out")
-    assert set(listed) == {f"{WNIDS[0]}/{name}.JPEG" for name in ("dangling", "pipe")}
+    names = ("dangling.JPEG", "pipe.JPEG", "huge.JPEG", "caf\\udce9\\n.txt")
+    assert set(listed) == {f"{WNIDS[0]}/{name}" for name in names}
+    assert "is too large (1,099,511,627,776 bytes" in listed[f"{WNIDS[0]}/huge.JPEG"]
 
 
 @pytest.mark.parametrize("keep", [0.2, 0.5, 0.98])
@@ -541,11 +605,20 @@ def refusals(folder):
     strange = write_devkit(folder / "strange", [1, 77])
     broken = write_devkit(folder / "broken", [1, 2])
     (broken / "data" / "meta.mat").write_bytes(b"MATLAB 5.0 MAT-file" + bytes(300))
+    nested = write_tree(folder / "nested", {"train/n01440764/a.jpg": image(1)})
+    nested_tar = folder / "nested.tar"
+    nested_tar.write_bytes(tar_bytes([("train/n01440764/a.jpg", image(1))]))
+    no_tar = folder / "no.tar"
+    no_tar.write_bytes(bytes(10_240))
+    pipe = folder / "pipe"
+    os.mkfifo(pipe)
     lists = {}
     for name, text in {
         "no label": "a.jpg\n",
         "negative": "a.jpg -1\n",
         "large": "a.jpg 65536\n",
+        "endless label": f"a.jpg {'1' * 5000}\n",
+        "endless line": f"{'a' * image_sources.MAX_LINE}.jpg 1\n",
         "binary": "\0\1\2 3\n",
         "nothing": "none.jpg 1\n",
         "empty list": "",
@@ -569,11 +642,19 @@ def refusals(folder):
         "negative": (["--train", lists["negative"]], "line 1"),
         "large": (["--train", lists["large"]], "65535"),
         "binary": (["--train", lists["binary"]], "line 1"),
+        "endless label": (["--train", lists["endless label"]], "line 1"),
+        "endless line": (["--train", lists["endless line"]], "line 1"),
+        "nested": (["--train", nested], "give what is in train"),
+        "nested tar": (["--train", nested_tar], "give what is in train"),
+        "no tar": (["--train", no_tar], "though its name says so: fetch it again"),
+        "pipe": (["--train", pipe], "neither a file nor a folder"),
         "nothing": (["--train", lists["nothing"]], "--root"),
         "empty list": (["--train", lists["empty list"]], "--root"),
         "classes": (["--train", tree, "--val", other], "the same classes"),
         "quality": (["--train", tree, "--quality", "0"], "1 to 100"),
-        "jobs": (["--train", tree, "--jobs", "0"], "1 or more"),
+        "jobs": (["--train", tree, "--jobs", "0"], "expected 1 to"),
+        "many jobs": (["--train", tree, "--jobs", "100000"], "expected 1 to"),
+        "side": (["--train", tree, "--max-side", "65536"], "0 to 65535"),
         "nothing given": ([], "--train"),
         "no database": (["--check"], "neither"),
         "out is a file": (["--train", tree, "--out", zipped], "give --out a folder"),
@@ -582,7 +663,8 @@ def refusals(folder):
 
 def test_what_is_refused(script, create, tmp_path, capsys, monkeypatch):
     for name, (arguments, words) in refusals(tmp_path / "s").items():
-        if name in ("quality", "jobs", "nothing given"):  # argparse's own sentences
+        # argparse's own sentences
+        if name in ("quality", "jobs", "many jobs", "side", "nothing given"):
             monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
             with pytest.raises(SystemExit) as end:
                 script.main()
@@ -820,6 +902,44 @@ def test_a_source_changed_meanwhile_is_told(create, tmp_path):
     assert not (tmp_path / "out" / "train_lmdb").exists()
 
 
+def test_a_tar_that_was_moved_meanwhile_goes_on(set_of_many, tmp_path):
+    arguments, expected = set_of_many
+    out = ["--jobs", "1", "--out", str(tmp_path / "out")]
+    (tmp_path / "first").mkdir()
+    first = shutil.copy2(arguments[1], tmp_path / "first")
+    process = start("--train", first, *arguments[2:], *out, more=SLOWLY)
+    while not committed(tmp_path / "out"):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    wait_until_dead(process)
+    (tmp_path / "first").rename(tmp_path / "second")
+    moved = str(tmp_path / "second" / Path(first).name)
+    process = start("--train", moved, *arguments[2:], *out)
+    stdout, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    assert "goes on" in stdout and "Looking through" not in stdout
+    assert outcome(tmp_path / "out") == expected
+
+
+def test_processes_that_cannot_be_started_are_told(set_of_many, tmp_path):
+    arguments, _ = set_of_many
+    more = """
+    import os
+    fork, forks = os.fork, []
+    def second_fails():
+        forks.append(1)
+        if len(forks) > 1:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return fork()
+    os.fork = second_fails
+    """
+    process = start(*arguments, "--jobs", "2", "--out", str(tmp_path), more=more)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 2 and stderr.count("\n") == 1
+    assert "Resource temporarily unavailable" in stderr and "fewer --jobs" in stderr
+
+
 def test_a_full_disk_ends_cleanly_and_goes_on(set_of_many, tmp_path):
     arguments, expected = set_of_many
     arguments = [*arguments, "--jobs", "1", "--out", str(tmp_path)]
@@ -917,6 +1037,12 @@ def test_mean_is_that_of_the_images(create, tmp_path):
     info["mean"][2] += 2
     (tmp_path / "out/train_lmdb/info.json").write_text(json.dumps(info))
     assert "mean is" in create("--check", expect=2)
+
+
+def test_check_takes_what_the_worst_quality_makes(create, tmp_path):
+    source = write_source(tmp_path / "s", "class folders", training_set())
+    create("--train", source, "--max-side", 40, "--quality", 1)
+    assert "Every record was decoded" in create("--check")
 
 
 # An index as large as ILSVRC's, every image of which is the same one in a tar.

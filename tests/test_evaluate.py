@@ -9,8 +9,8 @@ import lmdb
 import numpy as np
 import pytest
 from evaluate import evaluate, label_rank
-from images import Database, Preprocessing, centre_crop, from_picture, to_picture
-from inference import Model, squared_error
+from images import Database, Preprocessing, from_picture, to_picture
+from inference import FullyConvolutional, Model, squared_error
 from PIL import Image
 from reconstruct import reconstruct
 from runtime import ROOT, UserError
@@ -99,10 +99,16 @@ def test_errors_and_l2_equal_counting_image_by_image(variant, weights, database)
         assert result["recon_l2"] == pytest.approx(np.mean(l2), rel=1e-4)
 
 
-def test_a_limit_takes_the_first_images(weights, database):
+def test_only_the_images_at_the_places_are_counted(weights, database):
+    data, pixels, labels = database
     model = Model("vgg8", "baseline", None, weights("baseline"))
-    assert evaluate(model, database[0], limit=10)["images"] == 10
-    assert evaluate(model, database[0], limit=1000)["images"] == 73
+    result = evaluate(model, data, range(10))
+    scores, _ = one_by_one(
+        ROOT / "models/vgg8/baseline/deploy.prototxt", weights("baseline"), pixels[:10]
+    )
+    wrong = np.argmax(scores, axis=1) != labels[:10]
+    assert result["images"] == 10
+    assert result["top1_error"] == pytest.approx(100 * wrong.mean())
 
 
 def test_decoding_from_a_lower_depth_uses_the_same_weights(weights, database):
@@ -153,23 +159,6 @@ def test_an_image_of_the_right_size_is_only_mean_subtracted():
         assert (prepared[channel] == image[channel].astype(int) - mean).all()
     back = Preprocessing((3, 4, 5), (1.0, 2.0, 3.0)).pixels(prepared / 255)
     assert (back == image).all()
-
-
-@pytest.mark.parametrize("size", [(256, 320), (300, 256), (256, 256)])
-def test_the_crop_is_the_centre_where_nothing_is_resized(size):
-    random = np.random.default_rng(4)
-    image = random.integers(0, 256, (3, *size), dtype=np.uint8)
-    crop = centre_crop(image, (3, 224, 224), resize=256)
-    top, left = (size[0] - 224) // 2, (size[1] - 224) // 2
-    assert (crop == image[:, top : top + 224, left : left + 224]).all()
-
-
-def test_the_shorter_edge_becomes_256():
-    image = np.zeros((3, 100, 400), np.uint8)
-    image[:, :, 150:250] = 255  # the middle square of the image
-    crop = centre_crop(image, (3, 224, 224), resize=256)
-    assert crop.shape == (3, 224, 224)
-    assert crop.min() == 255
 
 
 def test_channels_are_blue_green_red():
@@ -299,8 +288,29 @@ def test_where_nothing_can_be_written_is_said_at_once(name, weights):
 def test_weights_of_another_variant_are_named(weights):
     with pytest.raises(UserError, match=r"lacks layer dec:conv3_2 .*another variant"):
         Model("vgg8", "sae-all", None, weights("baseline"))
-    with pytest.raises(UserError, match=r"layer conv1_1 has shapes .* vgg16 has"):
+    with pytest.raises(UserError, match=r"layer conv1_1 has the shapes .* vgg16 has"):
         Model("vgg16", "baseline", None, weights("baseline"))
+
+
+def test_a_depth_that_is_not_generated_has_the_same_mirror_images(weights):
+    lower = FullyConvolutional("vgg8", "swwae-all", 2, weights("baseline"))
+    assert not lower.mirrors
+
+
+@pytest.mark.parametrize(
+    ("variant", "layer", "blob"),
+    [("baseline", "fc5", "prob"), ("swwae-all", "dec:conv1_1", "dec:data")],
+)
+def test_weights_that_diverged_have_no_errors(variant, layer, blob, weights, tmp_path):
+    """Numbers that compare with none would be no error at all."""
+    given = caffe_pb2.NetParameter.FromString(weights(variant).read_bytes())
+    (found,) = [la for la in given.layer if la.name == layer]
+    found.blobs[0].data[0] = float("nan")
+    path = tmp_path / "nan.caffemodel"
+    path.write_bytes(given.SerializeToString())
+    model = Model("vgg8", variant, None, path)
+    with pytest.raises(UserError, match=f"'{blob}' that are not finite"):
+        model(np.zeros((2, 1, 32, 32), np.float32))
 
 
 def test_labels_of_another_data_set_are_refused(weights, tmp_path):

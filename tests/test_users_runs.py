@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import runs
 from caffe.proto import caffe_pb2
-from images import UNSCALED, centre_crop
+from images import UNSCALED, Preprocessing
 from runtime import UserError
 
 from generator.__main__ import main
@@ -40,11 +40,13 @@ def test_the_command_that_makes_its_networks_names_the_file(generated):
 
 
 def test_without_a_resize_the_centre_is_taken_as_caffe_does():
+    def framed(side, edge=UNSCALED):
+        return Preprocessing((1, side, side), (0.0,), edge).framed(image)
+
     image = np.arange(9 * 8, dtype=np.uint8).reshape(1, 9, 8)
-    crop = centre_crop(image, (1, 4, 4), UNSCALED)
-    np.testing.assert_array_equal(crop, image[:, 2:6, 2:6])
-    assert centre_crop(image, (1, 4, 4)).tolist() != crop.tolist()
-    assert centre_crop(image, (1, 20, 20), UNSCALED).shape == (1, 20, 20)
+    np.testing.assert_array_equal(framed(4), image[:, 2:6, 2:6])
+    assert framed(4, 0).tolist() != framed(4).tolist()
+    assert framed(20).shape == (1, 20, 20)
 
 
 def test_a_data_layer_that_multiplies_says_so(tmp_path):

@@ -89,6 +89,13 @@ def test_truncated_at_any_byte_is_refused_or_lacks_a_layer(tmp_path):
     assert refused > len(whole) / 2
 
 
+@pytest.mark.parametrize("shape", [(2, 2), (-1, -6), (2**40, 2**40), ()])
+def test_a_blob_without_its_numbers_is_refused(shape, tmp_path):
+    path = write(tmp_path / "x.caffemodel", net(conv=[blob(range(6), shape)]))
+    with pytest.raises(UserError, match="damaged: layer conv has 6 numbers"):
+        weights.load(path)
+
+
 def test_files_that_are_none(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         weights.load(tmp_path / "nowhere.caffemodel")

@@ -15,13 +15,13 @@ from time import monotonic
 
 from caffelog import (
     SEPARATOR,
+    BeginTest,
     Event,
     Fatal,
     Iteration,
     Output,
     Snapshot,
     Stopped,
-    BeginTest,
     parse_line,
 )
 from progress import Block, Progress
@@ -129,7 +129,7 @@ def train(
     with log.open("a", encoding="utf-8", buffering=1) as file:
         time = datetime.now().astimezone().isoformat(timespec="seconds")
         file.write(f"{SEPARATOR}{time} {' '.join(command)}\n")
-        process = _start(command)
+        process = launch(command)
         try:
             with _stopping(process) as interrupted:
                 for line in process.stdout:
@@ -156,7 +156,14 @@ def train(
     return outcome
 
 
-def _start(command: list[str]) -> subprocess.Popen[str]:
+def launch(
+    command: list[str], settings: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Caffe with its words on `stdout`, in the project's root; it dies with us.
+
+    settings: of its environment, beside our own.
+    """
+
     def die_with_us() -> None:
         # Killed without a chance to stop Caffe, we leave none behind.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -164,7 +171,9 @@ def _start(command: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command,
         cwd=ROOT,
-        env=os.environ | {"GLOG_logtostderr": "1", "GLOG_minloglevel": "0"},
+        env=os.environ
+        | {"GLOG_logtostderr": "1", "GLOG_minloglevel": "0"}
+        | (settings or {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

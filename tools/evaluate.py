@@ -4,59 +4,97 @@
 import argparse
 import json
 import sys
-import time
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from runtime import UserError, run, use_project_python
 
-use_project_python("caffe", "lmdb", "numpy", "PIL")
+use_project_python("caffe", "lmdb", "numpy", "PIL", "scipy")
 
+import devices  # noqa: E402
 import numpy as np  # noqa: E402
+import paper_table  # noqa: E402
 from images import Database  # noqa: E402
-from inference import Model, add_model_arguments, squared_error  # noqa: E402
-from runs import check_writable, relative  # noqa: E402
+from inference import (  # noqa: E402
+    SCHEMES,
+    Model,
+    add_model_arguments,
+    squared_error,
+)
+from loader import prepared  # noqa: E402
+from progress import Counter  # noqa: E402
+from runs import CAFFE, check_writable, relative  # noqa: E402
 from wholefile import whole_file  # noqa: E402
 
-BATCH = 50
+from generator.paper import TABLE_1_TRAIN_IMAGES  # noqa: E402
+
+MOST_WAITING = 400
+"""Images that wait for others of their size, before some are taken without."""
 
 
-def evaluate(model: Model, images: Database, limit: int | None = None) -> dict:
+def selected(
+    total: int, images: int | None = None, seed: int = 0, limit: int | None = None
+) -> Sequence[int]:
+    """Places, ascending, of the images to classify among `total`.
+
+    images: so many are drawn without repetition, the same ones for a seed everywhere
+    and always (all where there are no more); None: all. limit: the first so many of
+    them.
+    """
+    places: Sequence[int] = range(total)
+    if images is not None and images < total:
+        # NumPy promises the stream of PCG64, and none of what it draws from it.
+        raw = np.random.PCG64(seed).random_raw(total)
+        places = np.sort(np.argsort(raw, kind="stable")[:images]).tolist()
+    return places[:limit]
+
+
+def evaluate(
+    model: Model,
+    images: Database,
+    places: Sequence[int] | None = None,
+    batch: int | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> dict:
     """Errors in percent, and the mean of ||x^ - x||^2, over the images.
 
     Keys: images, top1_error, top5_error, recon_l2 (None without a decoder). A class
-    whose score equals the label's counts as ranked above it. limit: the first so many
-    images only.
+    whose score equals the label's counts as ranked above it. places: those of the
+    images alone. batch: images at a time, None for what memory allows. progress: is
+    told how many images are done.
     """
-    total = len(images) if limit is None else min(limit, len(images))
-    wrong1 = wrong5 = done = 0
-    l2 = 0.0
-    progress = Progress(total)
-    for chunk in batches(islice(images, total), BATCH):
-        data = np.stack([images.preprocessing(image) for image, _ in chunk])
-        labels = np.array([label for _, label in chunk])
-        output = model(data)
-        classes = output.probabilities.shape[1]
-        if labels.max() >= classes or labels.min() < 0:
-            raise UserError(
-                f"{images.path} has label {labels.max()}, the network {classes}"
-                " classes: it is another data set's."
-            )
-        rank = label_rank(output.probabilities, labels)
-        wrong1 += int((rank >= 1).sum())
-        wrong5 += int((rank >= 5).sum())
-        if output.reconstructions is not None:
-            l2 += float(squared_error(output.reconstructions, data).sum())
-        done += len(chunk)
-        progress.show(done)
-    progress.end()
-    has_decoder = model.variant.has_decoder
+    places = range(len(images)) if places is None else places
+    if not len(places):
+        raise UserError(f"{images.path} holds no images; make the database again.")
+    ranks = np.empty(len(places), int)
+    l2 = np.empty(len(places))
+    done = 0
+    size = model.batch_size if batch is None else lambda shape: batch
+    with closing(prepared(images, images.keys(places))) as reading:
+        for chunk in batches(enumerate(reading), size):
+            own = [place for place, _ in chunk]
+            pixels = np.stack([image for _, (image, _) in chunk])
+            labels = np.array([label for _, (_, label) in chunk])
+            data = images.preprocessing.centred(pixels)
+            output = model(data)
+            classes = output.probabilities.shape[1]
+            foreign = labels[(labels < 0) | (labels >= classes)]
+            if foreign.size:
+                raise UserError(
+                    f"{images.path} has label {foreign[0]}, the network {classes}"
+                    " classes: it is another data set's."
+                )
+            ranks[own] = label_rank(output.probabilities, labels)
+            if model.decodes:
+                l2[own] = squared_error(output.reconstructions, data)
+            done += len(chunk)
+            progress(done)
     return {
-        "images": done,
-        "top1_error": 100 * wrong1 / done,
-        "top5_error": 100 * wrong5 / done,
-        "recon_l2": l2 / done if has_decoder else None,
+        "images": len(places),
+        "top1_error": 100 * float(np.mean(ranks >= 1)),
+        "top5_error": 100 * float(np.mean(ranks >= 5)),
+        "recon_l2": float(np.mean(l2)) if model.decodes else None,
     }
 
 
@@ -66,36 +104,32 @@ def label_rank(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return (scores >= own).sum(axis=1) - 1
 
 
-def batches(items: Iterator, size: int) -> Iterator[list]:
-    while chunk := list(islice(items, size)):
-        yield chunk
+Item = tuple[int, tuple[np.ndarray, int]]
+"""Place, image and label."""
 
 
-class Progress:
-    """A line on a terminal that says how far the images are; silent elsewhere."""
+def batches(
+    items: Iterable[Item], size: Callable[[tuple], int], waiting: int = MOST_WAITING
+) -> Iterator[list[Item]]:
+    """The items in groups whose images have one shape, as large as size(shape) says.
 
-    def __init__(self, total: int):
-        self.total = total
-        self.start = time.monotonic()
-        self.last = self.start
-        self.tty = sys.stderr.isatty()
-
-    def show(self, done: int) -> None:
-        now = time.monotonic()
-        if self.tty and (now - self.last > 0.2 or done == self.total):
-            self.last = now
-            rate = done / max(now - self.start, 1e-9)
-            print(
-                f"\r{done}/{self.total} images, {rate:.0f}/s,"
-                f" {(self.total - done) / rate:.0f} s left \x1b[K",
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
-
-    def end(self) -> None:
-        if self.tty:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    Smaller ones where more than `waiting` items have been read and not yielded, and at
+    the end.
+    """
+    groups: dict[tuple, list[Item]] = {}
+    count = 0
+    for item in items:
+        shape = item[1][0].shape
+        groups.setdefault(shape, []).append(item)
+        count += 1
+        if len(groups[shape]) < size(shape):
+            if count <= waiting:
+                continue
+            shape = max(groups, key=lambda shape: len(groups[shape]))
+        group = groups.pop(shape)
+        count -= len(group)
+        yield group
+    yield from groups.values()
 
 
 def row(
@@ -106,20 +140,29 @@ def row(
     split: str,
     limit: int | None = None,
 ) -> dict:
-    """One line of a results table, with the keys of --json.
+    """One line of a results table, with the keys of --json: single-crop, all images.
 
     weights: None for those of the variant's last stage. Raises UserError where
     something that it takes is missing.
     """
     model = Model(net, variant, depth, weights)
+    images = model.images(split)
+    places = selected(len(images), limit=limit)
+    return entry(model, split, None, evaluate(model, images, places))
+
+
+def entry(model: Model, split: str, seed: int | None, errors: dict) -> dict:
+    """What `evaluate` found, and of what; seed: None where nothing was drawn."""
     return {
-        "net": net,
-        "variant": variant,
-        "depth": model.depth if model.variant.has_decoder else None,
+        "net": model.net,
+        "variant": model.variant.name,
+        "depth": model.depth if model.decodes else None,
         "weights": relative(model.weights_file),
-        "scheme": "single-crop",
+        "scheme": model.scheme,
+        "mirrored": model.mirrors,
         "split": split,
-        **evaluate(model, model.images(split), limit),
+        "seed": seed,
+        **errors,
     }
 
 
@@ -139,6 +182,10 @@ def describe(result: dict) -> str:
             f"  reconstruction  {l2:.4g}  (mean ||x^ - x||^2, pixels in [0, 1],"
             f" decoded from {place})"
         )
+    elif result["scheme"] == "convolution":
+        lines.append("  reconstruction  none: this scheme's network has no decoder")
+        if not result["mirrored"]:
+            lines.append("  mirror images   none: it was not trained on any")
     return "\n".join(lines)
 
 
@@ -148,34 +195,89 @@ def write_json(path: Path, value: dict | list) -> None:
         file.write(json.dumps(value, indent=2).encode() + b"\n")
 
 
-def main() -> int:
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_model_arguments(parser)
     parser.add_argument(
         "--scheme",
         default="single-crop",
-        choices=["single-crop"],
-        help="single-crop: the centre of the image, not mirrored (Section 4.3)",
+        choices=list(SCHEMES),
+        help="single-crop: the centre of the image, not mirrored; convolution: the"
+        " whole image and, where training had them, its mirror image, every place"
+        " averaged (Section 4.3)",
     )
     parser.add_argument("--split", default="val", choices=["train", "val"])
     parser.add_argument(
-        "--limit", type=int, metavar="N", help="the first N images only"
+        "--images",
+        type=int,
+        metavar="N",
+        help="N images, drawn at random; as many as there are, at most (default:"
+        f" {TABLE_1_TRAIN_IMAGES:,} training images, as the paper; all of val)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the draw; %(default)s")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="the first N of these images only"
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="images at a time (default: what 2 GiB hold, at most 50)",
+    )
+    parser.add_argument(
+        "--gpu", type=int, metavar="N", help="default: the first one, or the CPU"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also written here")
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        nargs="*",
+        metavar="FILE.json",
+        help="beside the paper's Table 1, with the results in these files",
+    )
     options = parser.parse_args()
-    if options.limit is not None and options.limit < 1:
-        parser.error("--limit: at least one image")
+    for name in ("images", "limit", "batch"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name}: at least one image")
+    if options.seed < 0:
+        parser.error("--seed: 0 or more")
+    if options.images is None and options.split == "train":
+        options.images = TABLE_1_TRAIN_IMAGES
+    return options
+
+
+def main() -> int:
+    options = _arguments()
     if options.json:
         check_writable(options.json)
-    result = row(
+    others = [r for path in options.compare or () for r in paper_table.read(path)]
+    gpu = None if options.gpu is None else str(options.gpu)
+    gpus, device = devices.choose(CAFFE, gpu)
+    model = SCHEMES[options.scheme](
         options.net,
         options.variant,
         options.depth,
         options.weights,
-        options.split,
-        options.limit,
+        gpus[0] if gpus else None,
     )
+    images = model.images(options.split)
+    total = len(images)
+    places = selected(total, options.images, options.seed, options.limit)
+    drawn = options.images is not None and options.images < total
+    which = f"{len(places):,} of {total:,} {options.split} images"
+    print(
+        f"{options.scheme}, {which}{f', seed {options.seed}' if drawn else ''}, from"
+        f" {relative(images.path)}, on the {device}",
+        file=sys.stderr,
+    )
+    errors = evaluate(
+        model, images, places, options.batch, Counter(len(places), "images")
+    )
+    result = entry(model, options.split, options.seed if drawn else None, errors)
     print(describe(result))
+    if options.compare is not None:
+        print(f"\n{paper_table.comparison([*others, result])}")
     if options.json:
         write_json(options.json, result)
     return 0

@@ -2,23 +2,36 @@
 
 import argparse
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
 from pathlib import Path
 
 import caffe
 import network
 import numpy as np
 import weights
-from images import UNSCALED, Database, database, image_scale
+from images import (
+    Database,
+    database,
+    image_scale,
+    trained_on_mirror_images,
+)
 from prerequisites import require
 from runs import Run, relative
 from runtime import UserError
+from to_convolution import converted, transposed_layers
 
 from generator.files import render
-from generator.layers import shape_text
 from generator.networks import NETWORKS
 from generator.stages import folder, plan
 from generator.variants import find_variant
+
+
+BATCH_BYTES = 2 << 30
+"""For a batch's blobs: a small GPU holds them beside the weights."""
+
+LARGEST_BATCH = 50
 
 
 @dataclass(frozen=True)
@@ -37,14 +50,22 @@ class Output:
 class Model:
     """A network's deploy.prototxt with weights, decoding from a chosen depth."""
 
+    scheme = "single-crop"
+    decodes = True
+    """Whether reconstructions are to be had of a variant with a decoder."""
+
+    mirrors = False
+    """Whether an image's mirror image is classified, too."""
+
     def __init__(
         self,
         net: str,
         variant: str,
         depth: int | None = None,
         weights_file: Path | None = None,
+        gpu: int | None = None,
     ):
-        """weights_file: None for what the variant's stage 4 left.
+        """weights_file: None for what the variant's stage 4 left. gpu: None: the CPU.
 
         Raises UserError: unknown names, a depth out of range, weights that are
         missing, unreadable, or lack a layer or fit another network.
@@ -53,13 +74,23 @@ class Model:
         self._run = Run(net, variant, 4, depth)
         if depth is not None and not self.variant.has_decoder:
             raise UserError(f"{variant} has no decoder; leave --depth out.")
+        self.decodes = self.decodes and self.variant.has_decoder
         self.weights_file = weights_file or _trained(net, variant, depth)
         built_in = NETWORKS.get(net)
         self.depth = built_in.depth if built_in and depth is None else depth
+        if gpu is None:
+            caffe.set_mode_cpu()
+        else:
+            caffe.set_device(gpu)
+            caffe.set_mode_gpu()
+        self._load()
+
+    def _load(self) -> None:
         path = self._run.models / "deploy.prototxt"
+        built_in = NETWORKS.get(self.net)
         if path.is_file() or built_in is None:
             require(path, "network", self._run.generator_command)
-            self._load(path, relative(path))
+            self._load_from(path, relative(path))
             return
         # a depth that nobody generated, decoded with the default one's weights
         made = plan(built_in, self.variant, self.depth)
@@ -67,45 +98,49 @@ class Model:
         with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
             file.write(render([made])[name])
             file.flush()
-            self._load(Path(file.name), name)
+            self._load_from(Path(file.name), name)
 
-    def _load(self, path: Path, name: str) -> None:
+    def _load_from(self, path: Path, name: str) -> None:
         self._check_weights(path, name)
-        self._shape = network.image_shape(path)[1:]
-        caffe.set_mode_cpu()
         self._net = caffe.Net(str(path), caffe.TEST, weights=str(self.weights_file))
+        self._examine(path)
+
+    def _examine(self, path: Path) -> None:
+        """Learns what its images are, and how many bytes a value of them becomes."""
+        self._shape = network.image_shape(path)[1:]
         self._image = self._net.inputs[0]
-        self._scale = image_scale(self._run.models / "train_val.prototxt")
+        self._scale = image_scale(self._train_val)
+        values = sum(blob.count for blob in self._net.blobs.values())
+        self._growth = 4 * values / prod(self._net.blobs[self._image].shape)
+
+    def batch_size(self, shape: tuple[int, int, int]) -> int:
+        """Images (C, H, W) that BATCH_BYTES hold at a time, at most LARGEST_BATCH."""
+        fitting = BATCH_BYTES / (self._growth * prod(shape))
+        return int(min(max(fitting, 1), LARGEST_BATCH))
 
     def _check_weights(self, path: Path, name: str) -> None:
         wanted = network.parameter_shapes(path)
         loaded = weights.load(self.weights_file)
-        comparison = weights.compare(wanted, loaded)
-        if comparison.different:
-            layer = comparison.different[0]
-            found = ", ".join(map(shape_text, weights.shapes(loaded)[layer]))
-            expected = ", ".join(map(shape_text, wanted[layer]))
-            raise UserError(
-                f"layer {layer} has shapes {found} in {relative(self.weights_file)},"
-                f" {self.net} has {expected}: these are another network's weights."
-            )
-        if comparison.missing:
-            raise UserError(
-                f"{relative(self.weights_file)} lacks layer {comparison.missing[0]}"
-                f" of {name}: they are another variant's or an earlier stage's."
-            )
+        weights.require_all(wanted, loaded, self.weights_file, self.net, name)
 
     def images(self, split: str) -> Database:
         """The network's training ("train") or test ("val") images."""
-        built_in = NETWORKS.get(self.net)
+        return database(self._train_val, split, self._shape)
+
+    @property
+    def _train_val(self) -> Path:
+        """Where the data layers are: the images are the same at every depth."""
         path = self._run.models / "train_val.prototxt"
-        if not path.is_file():  # the images are the same at every depth
-            path = Run(self.net, self.variant.name, 4).models / "train_val.prototxt"
-        resize = built_in.data.resize if built_in else UNSCALED
-        return database(path, split, self._shape, resize)
+        if path.is_file():
+            return path
+        return Run(self.net, self.variant.name, 4).models / "train_val.prototxt"
 
     def __call__(self, data: np.ndarray) -> Output:
-        """data: float32 (N, C, H, W), mean-subtracted, in units of 0..255."""
+        """data: float32 (N, C, H, W), mean-subtracted, in units of 0..255.
+
+        Raises UserError where what the network yields is no class probabilities, or
+        not finite.
+        """
         net = self._net
         net.blobs[self._image].reshape(*data.shape)
         net.blobs[self._image].data[...] = data * self._scale
@@ -118,10 +153,79 @@ class Model:
                 f"{self.net} has no class probabilities: deploy.prototxt yields"
                 f" {', '.join(blobs)}, and none is called 'prob'."
             )
+        for name in (scores, f"dec:{self._image}"):
+            if name in blobs and not np.isfinite(blobs[name]).all():
+                raise UserError(
+                    f"{relative(self.weights_file)} makes numbers of '{name}' that are"
+                    " not finite: the training that left these weights diverged; give"
+                    " others with --weights FILE."
+                )
         return Output(
             blobs[scores].reshape(len(data), -1).copy(),
             None if reconstructions is None else reconstructions.copy(),
         )
+
+
+class FullyConvolutional(Model):
+    """The classifier alone, over whole images of any size: deploy_conv.prototxt.
+
+    The paper's "convolution" scheme (Section 4.3), as Simonyan & Zisserman (2015,
+    Section 3.2): the map of class scores is averaged, then the softmax taken; the
+    probabilities of an image and its mirror image are averaged. A network that was
+    never trained on mirror images, vgg8 say, is given the image alone (ours): letters
+    and shoes have a right and a wrong way round.
+    """
+
+    scheme = "convolution"
+    decodes = False
+
+    def _load(self) -> None:
+        path = self._run.models / "deploy_conv.prototxt"
+        if not path.is_file():  # the classifier is the same at every depth
+            default = Run(self.net, self.variant.name, 4)
+            path = default.models / "deploy_conv.prototxt"
+        if not path.is_file():
+            raise UserError(
+                f"the network {relative(path)} is missing: run"
+                f" {self._run.generator_command} (networks without convolutions or"
+                " class scores have none; single-crop serves them)."
+            )
+        given = weights.load(self.weights_file)
+        transposed = transposed_layers(path.with_name("deploy.prototxt"))
+        try:
+            fitting, _ = converted(given, network.parameter_shapes(path), transposed)
+        except UserError as error:
+            raise UserError(f"{relative(self.weights_file)}: {error}") from error
+        self._net = caffe.Net(str(path), caffe.TEST)
+        for layer in fitting.layer:
+            for own, blob in zip(
+                self._net.params[layer.name], layer.blobs, strict=True
+            ):
+                own.data[...] = weights.array(blob)
+        self._examine(path)
+
+    def images(self, split: str) -> Database:
+        """As a Model's, but whole; made larger where the classifier would not fit."""
+        images = super().images(split)
+        preprocessing = replace(images.preprocessing, whole=True)
+        return replace(images, preprocessing=preprocessing)
+
+    @cached_property
+    def mirrors(self) -> bool:
+        train_val = self._train_val
+        return not train_val.is_file() or trained_on_mirror_images(train_val)
+
+    def __call__(self, data: np.ndarray) -> Output:
+        """data: float32 (N, C, H, W), mean-subtracted, in units of 0..255."""
+        straight = super().__call__(data)
+        if not self.mirrors:
+            return straight
+        mirrored = super().__call__(data[..., ::-1])
+        return Output((straight.probabilities + mirrored.probabilities) / 2, None)
+
+
+SCHEMES = {model.scheme: model for model in (Model, FullyConvolutional)}
+"""Section 4.3's ways to classify an image."""
 
 
 def _trained(net: str, variant: str, depth: int | None) -> Path:

@@ -68,14 +68,18 @@ def sources(network: caffe_pb2.NetParameter) -> list[str]:
 
 def batch_size(network: caffe_pb2.NetParameter) -> int | None:
     """Images that one training forward takes; None where no data layer says."""
-    for layer in network.layer:
-        phases = [rule.phase for rule in layer.include if rule.HasField("phase")]
-        if caffe_pb2.TEST in phases:
-            continue
+    for layer in filter(in_training, network.layer):
         for field, value in layer.ListFields():
             if field.name.endswith("data_param") and hasattr(value, "batch_size"):
                 return value.batch_size
     return None
+
+
+def in_training(layer: caffe_pb2.LayerParameter) -> bool:
+    """Whether a layer is there in training, as far as its phases say."""
+    phases = [rule.phase for rule in layer.include if rule.HasField("phase")]
+    excluded = [rule.phase for rule in layer.exclude if rule.HasField("phase")]
+    return caffe_pb2.TEST not in phases and caffe_pb2.TRAIN not in excluded
 
 
 def parameter_shapes(path: Path) -> Shapes:

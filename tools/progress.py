@@ -13,6 +13,7 @@ from caffelog import Output
 
 SCREEN_INTERVAL = 0.1
 TABLE_INTERVAL = 5.0
+COUNTER_INTERVAL = 10.0
 """Seconds between refreshes of a screen, and between lines where there is none."""
 
 
@@ -149,6 +150,40 @@ class Progress:
             self._stream.flush()
         except OSError:
             self.broken = True
+
+
+class Counter:
+    """How many of `total` are done: a line on a terminal, else one every few seconds.
+
+    what: they are, such as "images".
+    """
+
+    def __init__(self, total: int, what: str, stream: TextIO = sys.stderr) -> None:
+        self._total = total
+        self._what = what
+        self._stream = stream
+        self._start = self._last = monotonic()
+        self._screen = stream.isatty()
+
+    def __call__(self, done: int) -> None:
+        now = monotonic()
+        complete = done == self._total
+        if complete and self._screen:
+            print("\r\x1b[K", end="", file=self._stream, flush=True)
+        interval = SCREEN_INTERVAL if self._screen else COUNTER_INTERVAL
+        if complete or now - self._last < interval:
+            return
+        self._last = now
+        rate = done / (now - self._start)
+        speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+        start, end = ("\r", "\x1b[K") if self._screen else ("", "\n")
+        print(
+            f"{start}{done:,} of {self._total:,} {self._what}, {speed}/s,"
+            f" {duration((self._total - done) / rate)} left",
+            end=end,
+            file=self._stream,
+            flush=True,
+        )
 
 
 def duration(seconds: float) -> str:

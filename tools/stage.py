@@ -9,16 +9,15 @@ dropout and mirroring begin their sequence anew.
 """
 
 import argparse
-import re
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from runtime import BUILD_COMMAND, UserError, run, use_project_python
 
 use_project_python()
 
+from arguments import at_least, gpu_list  # noqa: E402
 from runs import CAFFE, STAGES, Run, relative  # noqa: E402
 
 PROGRAM = "run_stage.sh"  # what people start, and see in errors
@@ -72,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--gpu",
-        type=_gpu_list,
+        type=gpu_list,
         metavar="LIST|all",
         help="such as 0 or 0,1 (default: the first GPU, the CPU where there is none)",
     )
@@ -84,13 +83,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--max-iter",
-        type=_at_least(1),
+        type=at_least(1),
         metavar="N",
         help="iterations in all (default: the solver's)",
     )
     parser.add_argument(
         "--seed",
-        type=_at_least(0),
+        type=at_least(0),
         metavar="N",
         help="of Caffe's random numbers (default: the solver's, or 1)",
     )
@@ -98,23 +97,6 @@ def _parser() -> argparse.ArgumentParser:
         "--force", action="store_true", help="start over, replacing the run's folder"
     )
     return parser
-
-
-def _gpu_list(text: str) -> str:
-    if not re.fullmatch(r"all|\d+(,\d+)*", text):
-        raise argparse.ArgumentTypeError(f"'{text}' is neither 'all' nor like 0 or 0,1")
-    return text
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) <= 2**31 - 1:
-            raise argparse.ArgumentTypeError(
-                f"'{text}' is no whole number from {least} on"
-            )
-        return int(text)
-
-    return parse
 
 
 if __name__ == "__main__":

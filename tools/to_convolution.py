@@ -60,9 +60,7 @@ def converted(
                 )
             if source in transposed and len(shape) > 1:
                 values = values.reshape(-1, shape[0]).T
-            own = layer.blobs.add()
-            own.shape.dim[:] = shape
-            own.data.extend(np.ascontiguousarray(values).ravel())
+            layer.blobs.append(weights.message(values.reshape(shape)))
     return result, changed
 
 

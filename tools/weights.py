@@ -1,7 +1,7 @@
 """Reads, compares and merges .caffemodel files.
 
 Layers are known by name, their parameters (weights, bias) by shape, as in Caffe. Files
-of Caffe's older format (`layers`, four-dimensional blobs) are read alike.
+of Caffe's two older formats (`layers`, four-dimensional blobs) are read alike.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from runtime import UserError
 from wholefile import whole_file
 
 from generator.ladder import NOISY
+from generator.layers import shape_text
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, list[Shape]]
@@ -44,6 +45,14 @@ def load(path: Path) -> caffe_pb2.NetParameter:
             " bytes): it is truncated or another kind of file."
         ) from error
     drop_tied(network)
+    for name, parameters in blobs(network).items():
+        for blob in parameters:
+            held = len(blob.double_data) or len(blob.data)
+            if min(shape(blob), default=1) < 0 or held != prod(shape(blob)):
+                raise UserError(
+                    f"{relative(path)} is damaged: layer {name} has {held:,} numbers"
+                    f" for a shape of {shape_text(shape(blob))}; get the file again."
+                )
     return network
 
 
@@ -58,7 +67,9 @@ def drop_tied(network: caffe_pb2.NetParameter) -> None:
 
 def blobs(network: caffe_pb2.NetParameter) -> dict[str, list]:
     """Layer -> its BlobProtos, for every layer that has any, in the file's order."""
-    layers = network.layer or network.layers
+    layers = network.layer or [
+        layer.layer if layer.HasField("layer") else layer for layer in network.layers
+    ]  # the oldest format, V0, has a layer in each of its layers
     return {layer.name: list(layer.blobs) for layer in layers if layer.blobs}
 
 
@@ -72,7 +83,28 @@ def shape(blob) -> Shape:
 def array(blob) -> np.ndarray:
     """A BlobProto's data, float32, in its shape."""
     values = blob.double_data or blob.data
-    return np.fromiter(values, np.float32, len(values)).reshape(shape(blob))
+    return np.array(values, np.float32).reshape(shape(blob))
+
+
+def message(values: np.ndarray) -> caffe_pb2.BlobProto:
+    """A BlobProto of the current format, float32."""
+    blob = caffe_pb2.BlobProto()
+    blob.shape.dim[:] = values.shape
+    if values.size:
+        # As it is in the file: appended one by one, VGG-16's would take half a minute.
+        number = caffe_pb2.BlobProto.DESCRIPTOR.fields_by_name["data"].number
+        raw = values.astype("<f4").tobytes()
+        blob.MergeFromString(_varint(number << 3 | 2) + _varint(len(raw)) + raw)
+    return blob
+
+
+def _varint(value: int) -> bytes:
+    """A number as protobuf writes it: seven bits a byte, the lowest first."""
+    result = bytearray()
+    while value > 127:
+        result.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*result, value])
 
 
 def read(path: Path) -> dict[str, list[np.ndarray]]:
@@ -136,6 +168,49 @@ def compare(wanted: Shapes, network: caffe_pb2.NetParameter) -> Comparison:
         unused=[name for name in found if name not in wanted],
         different=[name for name, fits in same.items() if not fits],
     )
+
+
+def require_fitting(
+    wanted: Shapes, network: caffe_pb2.NetParameter, path: Path, net: str
+) -> Comparison:
+    """`compare`; raises UserError where a layer that weights have is of other shapes.
+
+    path: of the weights; net: the network's name.
+    """
+    comparison = compare(wanted, network)
+    if comparison.different:
+        name = comparison.different[0]
+        found = ", ".join(map(shape_text, shapes(network)[name]))
+        expected = ", ".join(map(shape_text, wanted[name]))
+        raise UserError(
+            f"layer {name} has the shapes {found} in {relative(path)}, {net} has"
+            f" {expected}: these are another network's weights."
+        )
+    return comparison
+
+
+def require_all(
+    wanted: Shapes, network: caffe_pb2.NetParameter, path: Path, net: str, shown: str
+) -> None:
+    """Raises UserError as `require_fitting`, and where a layer is missing.
+
+    shown: the network's file, as it is named to a person.
+    """
+    comparison = require_fitting(wanted, network, path, net)
+    if comparison.missing:
+        raise UserError(
+            f"{relative(path)} lacks layer {comparison.missing[0]} of {shown}: they are"
+            " another variant's or an earlier stage's."
+        )
+
+
+def require_finite(network: caffe_pb2.NetParameter, path: Path) -> None:
+    """Raises UserError where weights hold a nan or an infinity."""
+    if layer := not_finite(network):
+        raise UserError(
+            f"layer {layer} of {relative(path)} holds numbers that are not finite: the"
+            " training that left them diverged."
+        )
 
 
 def _fits(blob, wanted: Shape) -> bool:

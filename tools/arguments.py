@@ -1,0 +1,27 @@
+"""What several programs take on their command lines, for argparse's `type`."""
+
+import argparse
+import re
+from collections.abc import Callable
+
+
+def gpu_list(text: str) -> str:
+    """LIST or all, as --gpu takes them."""
+    if not re.fullmatch(r"all|\d+(,\d+)*", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is neither 'all' nor like 0 or 0,1")
+    return text
+
+
+INT32 = 2**31 - 1
+
+
+def at_least(least: int, most: int = INT32) -> Callable[[str], int]:
+    """A whole number from `least` to `most`."""
+    wanted = f"from {least} " + ("on" if most == INT32 else f"to {most}")
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"'{text}' is no whole number {wanted}")
+        return int(text)
+
+    return parse
