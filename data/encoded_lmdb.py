@@ -45,8 +45,12 @@ USUAL_ASPECT = 1.5
 STATE = b"!state"
 SKIPPED = b"!skipped%08d"
 
-MEAN_TOLERANCE = 1.0
-"""What the mean of the pixels stored may differ from that before JPEG, of 255."""
+MAX_FILE_BYTES = 256 << 20
+"""Of an image: as many as the pixels of the largest that Pillow takes."""
+
+MEAN_TOLERANCE = 100.0
+"""What the mean of the pixels stored may differ from that before JPEG, of 255, times
+the quality: half a step of the quantised means of blocks, for all channels in one."""
 
 Progress = Callable[[int, int], None]
 
@@ -143,10 +147,14 @@ def partial_state(path: Path) -> State | None:
         return None
 
 
-def partial_found(path: Path) -> Found | None:
-    """What `write` kept, so as to go on, of what its source holds; None: nothing."""
+def partial_found(path: Path, archives: list[Path]) -> Found | None:
+    """What `write` kept, so as to go on, of what its source holds; None: nothing.
+
+    archives: where the source's tars are now, in the order of the index's `files`.
+    """
     try:
-        return load(datum_lmdb.partial_of(path) / INDEX)
+        found = load(datum_lmdb.partial_of(path) / INDEX)
+        return replace(found, index=replace(found.index, files=tuple(archives)))
     except (OSError, ValueError, KeyError):
         (datum_lmdb.partial_of(path) / INDEX).unlink(missing_ok=True)
         return None
@@ -177,7 +185,8 @@ def write(
         shutil.rmtree(partial, ignore_errors=True)
         state = State(made_from)
     if strict and found.skipped:
-        raise _strict(*found.skipped[0])
+        name, reason = found.skipped[0]
+        raise _strict(_printable(name), reason)
     if strict and state.skipped:
         raise UserError(
             f"{partial} was begun without --strict and has {state.skipped} files "
@@ -220,7 +229,11 @@ def check(path: Path, jobs: int, progress: Progress) -> dict:
         )
     state = State({})
     outcomes = ordered_map(
-        _check_some, _tasks(0, entries), jobs, _start_checking, (path, form)
+        _check_some,
+        _tasks(0, entries),
+        _useful_jobs(jobs, entries),
+        _start_checking,
+        (path, form),
     )
     with closing(outcomes):
         for some in outcomes:
@@ -235,7 +248,8 @@ def check(path: Path, jobs: int, progress: Progress) -> dict:
     for name, value in state.summary().items():
         if name == "mean":
             pairs = zip(value, info.get(name, ()), strict=False)
-            same = [abs(a - b) <= MEAN_TOLERANCE for a, b in pairs] == [True] * 3
+            tolerance = MEAN_TOLERANCE / form.quality
+            same = [abs(a - b) <= tolerance for a, b in pairs] == [True] * 3
         else:
             same = info.get(name) == value
         if not same:
@@ -269,13 +283,15 @@ class _Writer:
         outcomes = ordered_map(
             _prepare_some,
             _tasks(state.done, len(index)),
-            jobs,
+            _useful_jobs(jobs, len(index) - state.done),
             _start_preparing,
             (index, order, self._form),
         )
         with closing(outcomes), _open(self._partial, self._map_size) as environment:
             if state.done == 0:
-                self._skipped += self._found.skipped
+                self._skipped += [
+                    (_printable(name), reason) for name, reason in self._found.skipped
+                ]
             self._commit(environment, state)
             progress(state.done, len(index))
             for some in outcomes:
@@ -358,7 +374,9 @@ def _finish(path: Path) -> dict:
     info["bytes"] = (partial / DATABASE).stat().st_size
     with whole_file(partial / INFO, "w") as file:
         file.write(json.dumps(info, indent=2) + "\n")
-    (partial / INDEX).unlink(missing_ok=True)
+    for file in partial.iterdir():  # the index, and what a kill left half-written
+        if file.name not in (DATABASE, INFO):
+            file.unlink()
     datum_lmdb.put_in_place(path)
     return info
 
@@ -418,6 +436,11 @@ def _tasks(start: int, stop: int) -> Iterator[range]:
         yield range(first, min(first + IMAGES_A_TASK, stop))
 
 
+def _useful_jobs(wanted: int, images: int) -> int:
+    """No more processes than there are tasks."""
+    return max(1, min(wanted, -(-images // IMAGES_A_TASK)))
+
+
 def _printable(name: str) -> str:
     """A file's name in one line of UTF-8."""
     return name if name.isprintable() else ascii(name)[1:-1]
@@ -439,6 +462,9 @@ def _prepare_some(places: range) -> list[Outcome]:
 
 
 def _prepare(index: ImageIndex, place: int, form: Form) -> Outcome:
+    if (size := int(index.sizes[place])) > MAX_FILE_BYTES:
+        reason = f"is too large ({size:,} bytes, at most {MAX_FILE_BYTES:,})"
+        return Outcome(place, reason)
     try:
         content = index.read(place)
         name = index.name(place)

@@ -19,6 +19,9 @@ from generator.errors import UserError
 
 SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 MAX_LABEL = 2**16 - 1
+LABEL = re.compile(r"[0-9]{1,9}")
+MAX_LINE = 2**13  # bytes of a list; a path has half of them at most
+SYNSET = re.compile(r"n\d{8}")
 SYNSET_TAR = re.compile(r"n\d{8}\.tar")
 VALIDATION_IMAGE = re.compile(r"ILSVRC2012_val_(\d{8})\.jpe?g", re.IGNORECASE)
 
@@ -32,6 +35,7 @@ LIST = "a list of files and labels"
 TARS = (TAR_OF_TARS, FOLDER_OF_TARS, CLASS_TAR, VALIDATION_TAR)
 
 NOT_AN_IMAGE = f"is no image by its name ({', '.join(SUFFIXES)})"
+NO_CLASS_TAR = "is no tar of a class"
 DUPLICATE = "is a duplicate name"
 
 Report = Callable[[int], None]
@@ -71,14 +75,17 @@ class Source:
             return _find_validation(self, report)
         return _find_classes(self, report)
 
+    def tars(self) -> list[Path]:
+        """The tars, in the order in which an index's `files` has them."""
+        return _synset_tars(self.path) if self.kind == FOLDER_OF_TARS else [self.path]
+
     def tar_stamps(self) -> list[list]:
         """Name, size in bytes and time of change (ns) of each tar, and of the devkit.
 
         Tars with the same stamps need not be read again.
         """
-        paths = _synset_tars(self.path) if self.kind == FOLDER_OF_TARS else [self.path]
         stamps = []
-        for path in [*paths, *([self.devkit] if self.devkit else [])]:
+        for path in [*self.tars(), *([self.devkit] if self.devkit else [])]:
             status = path.stat()
             stamps.append([path.name, status.st_size, status.st_mtime_ns])
         return stamps
@@ -101,10 +108,16 @@ def recognise(path: Path, root: Path | None, devkit: Path | None) -> Source:
     """
     if not os.path.exists(path):
         raise UserError(f"there is no {path}: give a tar, a folder or a list file")
+    if not (path.is_dir() or path.is_file()):
+        raise UserError(
+            f"{path} is neither a file nor a folder: save what it gives as a list file"
+        )
     if path.is_dir():
         kind = _kind_of_folder(path)
     elif tars.is_tar(path):
         kind = _kind_of_tar(path)
+    elif path.suffix == ".tar":
+        raise UserError(f"{path} is no tar, though its name says so: fetch it again")
     else:
         kind = LIST
     needs_devkit = kind in (VALIDATION_TAR, VALIDATION_FOLDER)
@@ -214,14 +227,17 @@ def _find_classes(source: Source, report: Report) -> Found:
             else:
                 collected.add(file.name, file.size, time=file.time)
     elif source.kind == FOLDER_OF_TARS:
-        for path in _synset_tars(source.path):
+        for path in source.tars():
             collected.add_members(path, tars.members(path), f"{path.stem}/")
+        for entry in _entries(source.path):
+            if not SYNSET_TAR.fullmatch(entry.name):
+                collected.skip(entry.name, NO_CLASS_TAR)
     elif source.kind == TAR_OF_TARS:
         stems = set()
         for outer in tars.members(source.path):
             name = _plain(outer.name)
             stem, suffix = os.path.splitext(os.path.basename(name))
-            fault = outer.fault or ("" if suffix == ".tar" else "is no tar of a class")
+            fault = outer.fault or ("" if suffix == ".tar" else NO_CLASS_TAR)
             fault = fault or (DUPLICATE if stem in stems else "")
             if fault:
                 collected.skip(name, fault)
@@ -249,11 +265,16 @@ class _Collected:
 
     def add(self, name: str, size: int, **where: int) -> None:
         """An image, if its name says that it is one, in the folder of its class."""
-        class_name, slash, _ = name.partition("/")
+        class_name, slash, within = name.partition("/")
         if _suffix(name) not in SUFFIXES:
             self.skip(name, NOT_AN_IMAGE)
         elif not slash:
             self.skip(name, "is in no class's folder")
+        elif _holds_classes(class_name, within):
+            raise UserError(
+                f"{name} lies two folders deep, expected class/image: give what is in "
+                f"{class_name}, with folders of classes at the top"
+            )
         else:
             label = self._classes.setdefault(class_name, len(self._classes))
             if label > MAX_LABEL:
@@ -342,14 +363,15 @@ def _find_listed(path: Path, root: Path, report: Report) -> Found:
     builder, skipped, seen = IndexBuilder(root), [], set()
     try:
         with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
+            lines = iter(lambda: file.readline(MAX_LINE), b"")
+            for number, line in enumerate(lines, 1):
                 text = os.fsdecode(line).strip()
                 if not text:
                     continue
                 name, _, label = text.rpartition(" ")
                 name = name.rstrip()
-                is_label = label.isascii() and label.isdecimal()
-                if "\0" in text or not (name and is_label and int(label) <= MAX_LABEL):
+                is_text = len(line) < MAX_LINE and "\0" not in text
+                if not (is_text and name and _is_label(label)):
                     raise UserError(
                         f"{path}: line {number} should be a file, a space and a label "
                         f"of 0 to {MAX_LABEL}, found {text[:80]!a}"
@@ -370,6 +392,10 @@ def _find_listed(path: Path, root: Path, report: Report) -> Found:
             "folder that its paths are relative to"
         )
     return Found(builder.index(), None, tuple(skipped))
+
+
+def _is_label(text: str) -> bool:
+    return bool(LABEL.fullmatch(text)) and int(text) <= MAX_LABEL
 
 
 def _listed_file(root: Path, name: str) -> _File:
@@ -417,6 +443,12 @@ def _synset_tars(folder: Path) -> list[Path]:
         for entry in _entries(folder)
         if SYNSET_TAR.fullmatch(entry.name)
     ]
+
+
+def _holds_classes(folder: str, within: str) -> bool:
+    """Whether a folder is no class but `train`, say, with the classes in it."""
+    inner = within.partition("/")[0]
+    return bool(SYNSET.fullmatch(inner)) and not SYNSET.fullmatch(folder)
 
 
 def _plain(name: str) -> str:

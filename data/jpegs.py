@@ -16,14 +16,12 @@ from PIL import Image, UnidentifiedImageError
 ORIENTATION = 0x0112  # the Exif tag
 EXIF_START = b"Exif\0\0"
 APP1, START_OF_SCAN = 0xE1, 0xDA  # JPEG markers
-COLOUR_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
+PNG_DEPTH = 24  # where a PNG says how many bits a channel has
 
 SHRUNK = "shrunk"
 GREY = "grey made colour"
 PNG = "PNG made JPEG"
 TURNED = "orientation tag removed"
-CHANGES = (SHRUNK, GREY, PNG, TURNED)
-
 
 # How many times smaller OpenCV's JPEG decoder can make an image, most first.
 REDUCED = (
@@ -79,7 +77,7 @@ def stored(content: bytes, name: str, max_side: int, quality: int) -> Jpeg:
         raise UnfitImage("is empty (zero bytes)")
     try:
         with Image.open(io.BytesIO(content)) as picture:
-            _check_kind(picture, name)
+            _check_kind(picture, content, name)
             return _stored(picture, content, max_side, quality)
     except UnidentifiedImageError as error:
         raise UnfitImage("is no image of any known format") from error
@@ -103,7 +101,7 @@ def mean_of(content: bytes) -> tuple[tuple[int, int], tuple[float, float, float]
         raise UnfitImage(f"cannot be decoded: {error}") from error
 
 
-def _check_kind(picture: Image.Image, name: str) -> None:
+def _check_kind(picture: Image.Image, content: bytes, name: str) -> None:
     # A JPEG with a preview or a second view beside it is an MPO to Pillow.
     found = "JPEG" if picture.format == "MPO" else picture.format
     suffix = os.path.splitext(name)[1]
@@ -113,8 +111,9 @@ def _check_kind(picture: Image.Image, name: str) -> None:
         raise UnfitImage(f"is animated ({picture.n_frames} frames)")
     if picture.mode == "CMYK":
         raise UnfitImage("is CMYK or YCCK, expected grey or RGB")
-    if picture.mode not in COLOUR_MODES:
-        raise UnfitImage(f"has pixels of mode {picture.mode}, expected 8 bits each")
+    if found == "PNG" and content[PNG_DEPTH] > 8:
+        # Pillow makes 8 of them, without a word, where they are in colour.
+        raise UnfitImage(f"has {content[PNG_DEPTH]} bits a channel, expected 8")
 
 
 def _stored(picture: Image.Image, content: bytes, max_side: int, quality: int) -> Jpeg:
@@ -131,15 +130,21 @@ def _stored(picture: Image.Image, content: bytes, max_side: int, quality: int) -
     encode_anew = bool(changes)
     if not is_png and _orientation(picture) != 1:
         changes.append(TURNED)
+        if not encode_anew:
+            upright = _upright(content)
+            encode_anew = upright is None
+            content = upright or content
     times = shorter // min(size)
     pixels = _png_pixels(picture) if is_png else _jpeg_pixels(picture, content, times)
     if SHRUNK in changes:
         pixels = _resized(pixels, size)
     if encode_anew:
         parameters = [cv2.IMWRITE_JPEG_QUALITY, quality]
-        content = cv2.imencode(".jpg", pixels, parameters)[1].tobytes()
-    elif TURNED in changes:
-        content = _without_exif(content)
+        possible, buffer = cv2.imencode(".jpg", pixels, parameters)
+        if not possible:
+            width, height = size
+            raise UnfitImage(f"is too large for a JPEG ({width} × {height} pixels)")
+        content = buffer.tobytes()
     return Jpeg(content, cv2.mean(pixels)[:3], tuple(changes))
 
 
@@ -179,6 +184,16 @@ def _orientation(picture: Image.Image) -> int | None:
     try:
         return picture.getexif().get(ORIENTATION, 1)
     except Exception:  # Pillow promises no kind of exception here
+        return None
+
+
+def _upright(content: bytes) -> bytes | None:
+    """A JPEG's bytes without orientation; None where damaged segments hide it."""
+    try:
+        content = _without_exif(content)
+        with Image.open(io.BytesIO(content)) as picture:
+            return content if _orientation(picture) == 1 else None
+    except (IndexError, OSError):
         return None
 
 

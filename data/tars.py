@@ -31,7 +31,7 @@ class Member:
 
 
 def is_tar(path: Path) -> bool:
-    """Whether a file starts as an uncompressed tar does.
+    """Whether a file starts as an uncompressed tar does, with a member's header.
 
     Raises UserError where it is compressed: its members cannot be read one by one.
     """
@@ -46,7 +46,11 @@ def is_tar(path: Path) -> bool:
                 f"{path} is compressed ({method}), expected a plain tar, whose images "
                 "can be read in any order: decompress it first"
             )
-    return start[257:262] == b"ustar"
+    try:
+        tarfile.TarInfo.frombuf(start, tarfile.ENCODING, "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
 
 
 def members(
@@ -66,12 +70,17 @@ def members(
             with tarfile.open(fileobj=window, mode="r:") as archive:
                 while (info := archive.next()) is not None:
                     archive.members = []  # tarfile would keep them all
+                    fault = _fault(info)
+                    there = 0 <= info.size <= size - info.offset_data
+                    if not (fault or there):
+                        raise tarfile.ReadError(f"{info.name!a} is cut off")
                     if not info.isdir():
                         offset = start + info.offset_data
-                        yield Member(info.name, offset, info.size, _fault(info))
+                        yield Member(info.name, offset, info.size, fault)
                 window.seek(archive.offset)
                 end = window.read(BLOCK)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, OverflowError) as error:
+        # The last two are tarfile's on numbers that are none, or too large.
         raise UserError(
             f"{shown} is truncated, damaged or no tar ({error}): fetch it again"
         ) from error

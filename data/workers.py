@@ -45,7 +45,8 @@ def ordered_map(
 
     Each process calls `start(*arguments)` first; it shares the parent's memory, so
     these may be large. What `function` raises is raised here. Raises UserError where
-    the system ends a process. To be closed where it is left before its end.
+    the system ends a process or starts none. To be closed where it is left before its
+    end.
     """
     gc.collect()
     gc.freeze()  # or the children's collectors would copy every page they look at
@@ -55,10 +56,19 @@ def ordered_map(
         initializer=_begin,
         initargs=(os.getpid(), start, arguments),
     )
+    others = set(multiprocessing.active_children())
     under_way = deque()
     try:
         for task in tasks:
-            under_way.append(pool.submit(function, task))
+            try:
+                under_way.append(pool.submit(function, task))
+            except OSError as error:
+                for process in {*multiprocessing.active_children()} - others:
+                    process.kill()  # it would wait for the others, and we for it
+                raise UserError(
+                    f"the system starts no more processes ({error.strerror}): run the "
+                    "same command again, with fewer --jobs"
+                ) from error
             if len(under_way) >= WAITING * jobs:
                 yield under_way.popleft().result()
         while under_way:

@@ -375,12 +375,13 @@ def test_a_segment_after_fill_bytes_is_found(tmp_path):
     assert b"Exif" not in jpegs.stored(filled, "a.jpg", 0, 95).content
 
 
-def test_an_orientation_behind_a_damaged_segment_is_gone():
+@pytest.mark.parametrize("stray", [b"\0", b"\0\0", b"stray"])
+def test_an_orientation_behind_stray_bytes_is_gone(stray):
     exif = Image.Exif()
     exif[0x0112] = 6
     content = image(2, exif=exif.tobytes())
     place = content.index(b"\xff\xe1")
-    hidden = content[:place] + b"\0\0" + content[place:]
+    hidden = content[:place] + stray + content[place:]
     jpeg = jpegs.stored(hidden, "a.jpg", 0, 95)
     assert jpeg.changes == (jpegs.TURNED,)
     assert jpegs.mean_of(jpeg.content)[0] == (80, 60)  # it refuses what is turned

@@ -25,6 +25,18 @@ def slope(width, height):
     return Image.fromarray(np.rint(values).astype(np.uint8))
 
 
+def test_a_missing_photograph_is_told_with_the_command(script, monkeypatch, tmp_path):
+    def installed(package, folder, *_):
+        return tmp_path / folder.name
+
+    monkeypatch.setattr(script.debian, "package_folder", installed)
+    with pytest.raises(script.UserError) as error:
+        script.photographs()
+    missing = tmp_path / "BytheWater/contents/images/2560x1600.jpg"
+    assert f"{missing} is missing" in str(error.value)
+    assert "apt-get install --reinstall mate-backgrounds plasma" in str(error.value)
+
+
 @pytest.mark.parametrize("size", [(2560, 1600), (640, 427), (512, 512), (300, 700)])
 def test_pieces_lie_inside_and_cover_the_photograph(script, size):
     pieces = [np.asarray(piece) for piece in script.pieces(slope(*size))]

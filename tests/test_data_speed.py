@@ -77,8 +77,11 @@ def test_only_the_phases_data_layer_is_timed(database):
     [
         (["--lmdb", "nowhere"], "nowhere is no LMDB: a folder that holds a data.mdb"),
         (["--net", "vgg61"], "unknown network 'vgg61'"),
-        (["--net", "vgg16", "--threads", "0"], "--threads: more than 0"),
-        (["--net", "vgg16", "--threads", "two"], "--threads"),
+        (["--net", "vgg16", "--threads", "0"], "'0' is no whole number from 1 to"),
+        (["--net", "vgg16", "--threads", "two"], "'two' is no whole number from 1"),
+        (["--net", "vgg16", "--threads", "100000"], "from 1 to 1024"),
+        (["--net", "vgg16", "--seconds", "nan"], "'nan' is no number of seconds"),
+        (["--net", "vgg16", "--crop", "99999999999"], "from 0 on"),
     ],
 )
 def test_mistakes_are_said(arguments, sentence):

@@ -131,3 +131,15 @@ def test_a_reader_that_goes_away_is_no_error(project):
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 141
+
+
+def test_a_name_that_is_no_text_can_be_printed():
+    code = "import runtime; runtime.run(lambda: print('caf\\udce9'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT / "tools",
+        env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"},
+    )
+    assert (done.returncode, done.stdout) == (0, "caf\\udce9\n"), done.stderr

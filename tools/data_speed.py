@@ -11,7 +11,9 @@ Every count of threads is measured in processes of its own, in turn, several tim
 
 import argparse
 import json
+import math
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ use_project_python("caffe")
 os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe reports every layer otherwise
 import caffe  # noqa: E402
 import network  # noqa: E402
+from arguments import at_least  # noqa: E402
 from caffe.proto import caffe_pb2  # noqa: E402
 from caffelog import Fatal, parse_line  # noqa: E402
 from google.protobuf import text_format  # noqa: E402
@@ -36,6 +39,7 @@ from wholefile import whole_file  # noqa: E402
 PHASES = {"train": caffe.TRAIN, "test": caffe.TEST}
 THREADS = "OMP_NUM_THREADS"
 """The environment variable that says how many threads transform images."""
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -147,8 +151,15 @@ def report(measurements: list[Measurement]) -> str:
     return "\n".join(lines)
 
 
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]
+def _thread_counts(text: str) -> list[int]:
+    return [at_least(1, MOST_THREADS)(number) for number in text.split(",")]
+
+
+def _duration(text: str) -> float:
+    seconds = float(text)
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds above 0")
+    return seconds
 
 
 def _arguments() -> argparse.Namespace:
@@ -164,46 +175,47 @@ def _arguments() -> argparse.Namespace:
     source.add_argument("--here", type=Path, help=argparse.SUPPRESS)  # by `measure`
     parser.add_argument("--variant", default="baseline", help="of NET; %(default)s")
     parser.add_argument("--phase", choices=PHASES, default="train", help="%(default)s")
-    parser.add_argument("--crop", type=int, default=0, metavar="N", help="with --lmdb")
+    parser.add_argument(
+        "--crop", type=at_least(0), default=0, metavar="N", help="with --lmdb; 0: none"
+    )
     parser.add_argument(
         "--shorter-edge",
-        type=int,
+        type=at_least(1),
         nargs="+",
         default=[],
         metavar="N",
         help="with --lmdb: the length, or the smallest and the largest",
     )
     parser.add_argument(
-        "--batch", type=int, default=64, metavar="N", help="with --lmdb; %(default)s"
+        "--batch",
+        type=at_least(1),
+        default=64,
+        metavar="N",
+        help="with --lmdb; %(default)s",
     )
     parser.add_argument(
         "--threads",
-        type=_numbers,
+        type=_thread_counts,
         default=list(range(1, cores + 1)),
         metavar="N,...",
         help="1 to the number of cores",
     )
     parser.add_argument(
-        "--repetitions", type=int, default=5, metavar="N", help="%(default)s"
+        "--repetitions", type=at_least(1), default=5, metavar="N", help="%(default)s"
     )
     parser.add_argument(
-        "--seconds", type=float, default=4, metavar="S", help="of each; %(default)s"
+        "--seconds", type=_duration, default=4, metavar="S", help="of each; %(default)s"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also written here")
     options = parser.parse_args()
     if len(options.shorter_edge) > 2:
         parser.error("--shorter-edge: one or two lengths")
-    for name in ("threads", "repetitions", "seconds", "batch", "shorter_edge"):
-        given = getattr(options, name)
-        if any(value <= 0 for value in (given if isinstance(given, list) else [given])):
-            parser.error(f"--{name.replace('_', '-')}: more than 0")
-    if options.crop < 0:
-        parser.error("--crop: 0, for none, or more")
     return options
 
 
 def main() -> None:
     options = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends `measure`'s, too
     if options.here:
         print(measure_here(options.here, options.phase, options.seconds))
         return

@@ -75,6 +75,9 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     A UserError is said as `fail` says it; Ctrl-C ends with a sentence and 130; a
     reader that has gone away (`… | head`) ends the program silently with 141.
     """
+    if hasattr(sys.stdout, "reconfigure"):
+        # Names of files need not be text: print them as stderr does.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = main() or 0
         sys.stdout.flush()

@@ -38,6 +38,8 @@ from workers import cores  # noqa: E402
 SPLITS = ("train", "val")
 DEFAULT_MAX_SIDE = 512  # twice the crops' size: the paper's largest scale
 DEFAULT_QUALITY = 95
+LARGEST_SIDE = 2**16 - 1  # of a JPEG
+JOBS_A_CORE = 8  # at most, each with its memory; slow disks let them wait
 
 
 @dataclass
@@ -81,6 +83,7 @@ def main() -> None:
         try:
             make(sources, arguments)
         except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second one
             goes_on = "without --force" if arguments.force else "to go on"
             print(f"\nEnded before its end: run the same command {goes_on}.")
             raise
@@ -124,7 +127,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--max-side",
-        type=creating.natural_number,
+        type=max_side,
         default=DEFAULT_MAX_SIDE,
         metavar="N",
         help="pixels that the shorter edge has at most; 0: any number (default: "
@@ -146,10 +149,11 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--jobs",
-        type=positive_number,
+        type=number_of_jobs,
         default=cores(),
         metavar="N",
-        help="processes that read and encode (default: one a core)",
+        help=f"processes that read and encode, at most {JOBS_A_CORE} a core (default: "
+        "one a core)",
     )
     parser.add_argument(
         "--strict",
@@ -183,11 +187,19 @@ def quality(text: str) -> int:
     return number
 
 
-def positive_number(text: str) -> int:
-    """An argument's type: a whole number from 1."""
+def max_side(text: str) -> int:
+    """An argument's type: what a JPEG's sides can be, and 0."""
     number = creating.natural_number(text)
-    if number == 0:
-        raise argparse.ArgumentTypeError("expected 1 or more, found 0")
+    if number > LARGEST_SIDE:
+        raise argparse.ArgumentTypeError(f"expected 0 to {LARGEST_SIDE}, found {text}")
+    return number
+
+
+def number_of_jobs(text: str) -> int:
+    """An argument's type: 1 to JOBS_A_CORE for each core."""
+    number, most = creating.natural_number(text), JOBS_A_CORE * cores()
+    if not 1 <= number <= most:
+        raise argparse.ArgumentTypeError(f"expected 1 to {most}, found {text}")
     return number
 
 
@@ -264,7 +276,7 @@ def prepare(
         partial_path = datum_lmdb.partial_of(path)
         check_made_alike(partial_path, partial.made_from, made_from, "goes on with")
         split.goes_on = True
-        split.found = found or encoded_lmdb.partial_found(path)
+        split.found = found or encoded_lmdb.partial_found(path, source.tars())
     elif os.path.lexists(path) and not arguments.force:
         try:
             split.info = datum_lmdb.read_info(path)
@@ -356,9 +368,11 @@ def announce(split: Split, form: Form, jobs: int) -> None:
     size = encoded_lmdb.estimated_bytes(index, form.max_side)
     verb = "goes on" if split.goes_on else "will be made"
     edge = f"shorter edge at most {form.max_side}" if form.max_side else "any size"
+    classes = f"{split.labels:,} classes"
+    if names := split.classes:
+        classes = f"{len(names):,} classes ({names[0]!a} to {names[-1]!a})"
     print(
-        f"{split.path}: {verb}: {len(index):,} images ({edge}) in "
-        f"{len(split.classes) if split.classes else split.labels:,} classes, "
+        f"{split.path}: {verb}: {len(index):,} images ({edge}) in {classes}, "
         f"about {megabytes(size)}, {jobs} jobs",
         flush=True,
     )
@@ -395,9 +409,10 @@ def print_summary(infos: dict[Path, dict]) -> None:
     for path, info in infos.items():
         per_label = info["images_per_label"]
         classes = len(info["classes"]) if info["classes"] else len(per_label)
+        fewest = min(per_label) if len(per_label) == classes else 0
         print(
             f"{path}: {info['images']:,} images, {classes:,} classes of "
-            f"{min(per_label):,} to {max(per_label):,}, {megabytes(info['bytes'])}"
+            f"{fewest:,} to {max(per_label):,}, {megabytes(info['bytes'])}"
         )
         changed = [f"{count:,} {change}" for change, count in info["changed"].items()]
         if changed:

@@ -11,7 +11,7 @@ eighth piece of a photograph is for validation.
 from __future__ import annotations
 
 import argparse
-import subprocess
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / name) for name in ("tools", "data")]
 
-from runtime import ROOT, run, use_project_python  # noqa: E402
+from runtime import ROOT, UserError, run, use_project_python  # noqa: E402
 
 use_project_python("lmdb", "numpy", "google", "caffe", "PIL", "skimage")
 
@@ -35,7 +35,6 @@ QUALITY = 95
 
 SKIMAGE = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png")
 MATE = ("mate-backgrounds", Path("/usr/share/backgrounds/mate/nature"), 47)
-PLASMA = ("plasma-workspace-wallpapers", Path("/usr/share/wallpapers"), 95)
 WALLPAPERS = (
     "BytheWater",
     "ColdRipple",
@@ -49,24 +48,43 @@ WALLPAPERS = (
     "Path",
     "summer_1am",
 )
+# Other packages have wallpapers in the folder around.
+PLASMA = (
+    "plasma-workspace-wallpapers",
+    Path("/usr/share/wallpapers", WALLPAPERS[0]),
+    95,
+)
+OTHERWISE = (
+    "make databases of photographs of yours, a folder for each class, with "
+    "data/ilsvrc12/create.py"
+)
 
 
 def photographs() -> dict[str, Path]:
-    """Name -> file of every photograph; raises UserError where a package is missing."""
+    """Name -> file of every photograph; raises UserError where one is missing."""
     import skimage
 
     own = Path(skimage.__file__).parent / "data"
     files = {Path(name).stem: own / name for name in SKIMAGE}
     mate, plasma = (
         debian.package_folder(
-            package, folder, "a part of the photographs", megabytes, "install it there"
+            package, folder, "a part of the photographs", megabytes, OTHERWISE
         )
         for package, folder, megabytes in (MATE, PLASMA)
     )
     files |= {path.stem: path for path in sorted(mate.glob("*.jpg"))}
-    return files | {
-        name: plasma / name / "contents/images/2560x1600.jpg" for name in WALLPAPERS
+    files |= {
+        name: plasma.with_name(name) / "contents/images/2560x1600.jpg"
+        for name in WALLPAPERS
     }
+    missing = [str(path) for path in files.values() if not path.is_file()]
+    if missing:
+        raise UserError(
+            f"{missing[0]} is missing, a photograph of scikit-image or of Debian 12's "
+            f"{MATE[0]} and {PLASMA[0]}: run tools/venv.sh and apt-get install "
+            f"--reinstall {MATE[0]} {PLASMA[0]}, or {OTHERWISE}"
+        )
+    return files
 
 
 def pieces(photograph: Image.Image) -> Iterator[Image.Image]:
@@ -115,7 +133,7 @@ def cut(files: dict[str, Path], folder: Path) -> None:
                 piece.save(file, "JPEG", quality=QUALITY)
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.replace("\n\n", " "))
     parser.add_argument(
         "--out",
@@ -133,7 +151,8 @@ def main() -> int:
     command = [sys.executable, HERE.parent / "ilsvrc12/create.py"]
     command += ["--train", PARTS / "train", "--val", PARTS / "val"]
     command += ["--out", options.out, *(["--force"] if options.force else [])]
-    return subprocess.run(command).returncode
+    sys.stdout.flush()
+    os.execv(sys.executable, command)
 
 
 if __name__ == "__main__":
