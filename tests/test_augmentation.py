@@ -552,6 +552,14 @@ def test_fields_that_contradict_are_refused(
     assert_refused(in_child(tmp_path, layer, batches=when, phase=caffe.TEST), sentence)
 
 
+def deep_png() -> bytes:
+    """A grey ramp with 16 bits a pixel."""
+    picture = Image.fromarray(np.arange(300 * 300, dtype=np.uint16).reshape(300, 300))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("datums", "when", "sentence"),
     [
@@ -571,6 +579,21 @@ def test_fields_that_contradict_are_refused(
             [caffe_pb2.Datum(data=b"123", channels=1, height=2, width=2)],
             SETUP,
             "has 1 x 2 x 2 (channels x height x width) pixels, but 3 values.",
+        ),
+        (
+            [
+                caffe_pb2.Datum(
+                    data=bytes(60000), channels=1, height=1, width=60000, label=3
+                )
+            ],
+            FIRST_BATCH,
+            "An image of 1 x 60000 pixels (height x width) would become too large with"
+            " a shorter edge of 256;",
+        ),
+        (
+            [encoded_datum(deep_png())],
+            SETUP,
+            "is an image of more than 8 bits a channel; force_color: true",
         ),
     ],
 )

@@ -81,8 +81,15 @@ static void Crop(const cv::Rect& part, Planes* planes) {
   for (cv::Mat& plane : *planes) { plane = plane(part); }
 }
 
-static void Resize(cv::Size size, Planes* planes) {
+static void Resize(int shorter_edge, Planes* planes) {
   const cv::Size before = (*planes)[0].size();
+  const double pixels = 1.0 * shorter_edge * shorter_edge *
+      std::max(before.width, before.height) / std::min(before.width, before.height);
+  CHECK_LE(pixels, 1 << 28) << "An image of " << before.height << " x "
+      << before.width << " pixels (height x width) would become too large with a "
+      << "shorter edge of " << shorter_edge << "; leave it out of the database, or "
+      << "give a smaller shorter_edge.";
+  const cv::Size size = Augmentation::Resized(before, shorter_edge);
   if (size == before) { return; }
   const bool below_half = std::min(before.width, before.height) >
       2 * std::min(size.width, size.height);
@@ -97,6 +104,8 @@ static void Resize(cv::Size size, Planes* planes) {
 ImageView Augmentation::View(const Planes& image, const RandomNumbers& numbers) const {
   ImageView view = {image, image[0].size(), cv::Point(0, 0), numbers.mirror % 2 == 1};
   CHECK(image[0].data) << "There is no image to transform";
+  CHECK(image[0].depth() == CV_8U || image[0].depth() == CV_32F) << "Pixels of an "
+      << "image are unsigned bytes, or the floats of a Datum's float_data.";
   CHECK(image[0].depth() == CV_8U || !Resizes()) << "shorter_edge and center_square "
       << "are for images of bytes; this Datum holds floats (float_data).";
   if (param_.center_square()) {
@@ -105,7 +114,7 @@ ImageView Augmentation::View(const Planes& image, const RandomNumbers& numbers) 
                   side, side), &view.planes);
   }
   if (param_.shorter_edge()) {
-    Resize(Resized(view.planes[0].size(), ShorterEdge(numbers)), &view.planes);
+    Resize(ShorterEdge(numbers), &view.planes);
   }
   view.whole = view.planes[0].size();
   CheckCrop(view.whole);
@@ -133,7 +142,9 @@ static Planes Decoded(const Datum& datum, const TransformationParameter& param) 
   CHECK(image[0].data) << "A Datum of label " << datum.label() << " says that it is "
       << "encoded, but its " << datum.data().size() << " bytes are no image that "
       << "OpenCV can decode: make the database anew without it.";
-  CHECK_EQ(image[0].depth(), CV_8U) << "Image data type must be unsigned byte";
+  CHECK_EQ(image[0].depth(), CV_8U) << "A Datum of label " << datum.label() << " is an "
+      << "image of more than 8 bits a channel; force_color: true or force_gray: true in "
+      << "transform_param decodes it to 8.";
   return image;
 }
 
