@@ -15,13 +15,13 @@ from functools import cache
 from pathlib import Path
 
 import caffe
-import lmdb
 import loading
 import numpy as np
 import pytest
-import skimage
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
+from photographs import encoded as encoded_datum
+from photographs import photograph, write_lmdb
 from PIL import Image
 from scipy import stats
 
@@ -40,10 +40,6 @@ WHOLE_IMAGE = "shorter_edge: 256"
 
 
 # --- photographs and databases
-
-
-def photograph(name: str) -> Image.Image:
-    return Image.open(Path(skimage.__file__).parent / "data" / name).convert("RGB")
 
 
 def encoded(picture: Image.Image, kind: str) -> bytes:
@@ -70,20 +66,6 @@ def photograph_datum(name: str, kind: str) -> caffe_pb2.Datum:
         return encoded_datum(encoded(photograph(name), kind))
     picture = photograph(name)
     return raw_datum(planes(picture.convert("L") if kind == "raw grey" else picture))
-
-
-def encoded_datum(data: bytes) -> caffe_pb2.Datum:
-    return caffe_pb2.Datum(data=data, encoded=True)
-
-
-def write_lmdb(folder: Path, datums: list[caffe_pb2.Datum]) -> Path:
-    with (
-        lmdb.open(str(folder), map_size=1 << 28) as environment,
-        environment.begin(write=True) as transaction,
-    ):
-        for number, datum in enumerate(datums):
-            transaction.put(f"{number:08}".encode(), datum.SerializeToString())
-    return folder
 
 
 @cache
