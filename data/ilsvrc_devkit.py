@@ -49,7 +49,7 @@ def read(path: Path) -> Devkit:
         MatReadError,
         KeyError,
         IndexError,
-        NotImplementedError,
+        NotImplementedError,  # loadmat's word for MATLAB 7.3's files
         OSError,
         TypeError,
         ValueError,

@@ -1,6 +1,7 @@
 """What several programs take on their command lines, for argparse's `type`."""
 
 import argparse
+import math
 import re
 from collections.abc import Callable
 
@@ -23,5 +24,20 @@ def at_least(least: int, most: int = INT32) -> Callable[[str], int]:
         if not text.isdecimal() or not least <= int(text) <= most:
             raise argparse.ArgumentTypeError(f"'{text}' is no whole number {wanted}")
         return int(text)
+
+    return parse
+
+
+def number(within: Callable[[float], bool], kind: str) -> Callable[[str], float]:
+    """A number for which `within` holds; kind: what it is called otherwise."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not within(value):
+            raise argparse.ArgumentTypeError(f"'{text}' is no {kind}")
+        return value
 
     return parse

@@ -27,7 +27,7 @@ import devices  # noqa: E402
 import found  # noqa: E402
 import network  # noqa: E402
 import weights  # noqa: E402
-from arguments import at_least  # noqa: E402
+from arguments import at_least, number  # noqa: E402
 from caffe.proto import caffe_pb2  # noqa: E402
 from columns import columns  # noqa: E402
 from generator.rates import Figures  # noqa: E402
@@ -131,14 +131,10 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--net", default="vgg16", help="default: %(default)s")
-    parser.add_argument("--variant", default="swwae-all", help="default: %(default)s")
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        metavar="FILE",
-        help="measure with this .caffemodel (default: stage 2)",
+    found.add_arguments(
+        parser, weights="measure with this .caffemodel (default: stage 2)"
     )
+    parser.add_argument("--variant", default="swwae-all", help="default: %(default)s")
     parser.add_argument(
         "--batches",
         type=at_least(1),
@@ -165,18 +161,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="a GPU's number (default: the first GPU, the CPU where there is none)",
     )
-    found.add_arguments(parser)
     return parser
 
 
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
-    return value
+_positive = number(lambda x: 0 < x < math.inf, "number above 0")
 
 
 def _input(stacked: bool) -> str:

@@ -11,7 +11,6 @@ that diverged are left out; where the best is at the end of the grid, it is exte
 
 import argparse
 import json
-import math
 import os
 import signal
 import sys
@@ -28,7 +27,7 @@ import devices  # noqa: E402
 import found  # noqa: E402
 import network  # noqa: E402
 import weights  # noqa: E402
-from arguments import at_least, gpu_list  # noqa: E402
+from arguments import at_least, gpu_list, number  # noqa: E402
 from caffe.proto import caffe_pb2  # noqa: E402
 from columns import columns  # noqa: E402
 from generator.rates import FAMILIES, Figures  # noqa: E402
@@ -133,18 +132,14 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--net", default="vgg16", help="default: %(default)s")
+    found.add_arguments(
+        parser, weights="start from this .caffemodel (default: stage 1)"
+    )
     parser.add_argument(
         "--family",
         choices=FAMILIES,
         default=FAMILIES[0],
         help="whose layerwise decoders are trained (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        metavar="FILE",
-        help="start from this .caffemodel (default: stage 1)",
     )
     parser.add_argument(
         "--iterations",
@@ -189,7 +184,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="LIST|all",
         help="such as 0 or 0,1, one for each job in turn (default: the first GPU)",
     )
-    found.add_arguments(parser)
     parser.add_argument(
         "--plot", type=Path, metavar="FILE.png", help="draw the decreases"
     )
@@ -202,14 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _factor(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 1e-12 <= value <= 1e12:
-        raise argparse.ArgumentTypeError(f"'{text}' is no factor from 1e-12 to 1e12")
-    return value
+_factor = number(lambda x: 1e-12 <= x <= 1e12, "factor from 1e-12 to 1e12")
 
 
 def _solver(

@@ -15,8 +15,11 @@ from wholefile import whole_file
 from generator.rates import Figures, Found, path_of, read_found
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """--seed and --json, which every program that finds something has."""
+def add_arguments(parser: argparse.ArgumentParser, weights: str) -> None:
+    """--net, --weights, --seed and --json, which every program that finds something
+    has; weights: what --weights is for."""
+    parser.add_argument("--net", default="vgg16", help="default: %(default)s")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help=weights)
     parser.add_argument(
         "--seed",
         type=at_least(0),
