@@ -14,9 +14,10 @@ import fcntl
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from runtime import ROOT, UserError
 from wholefile import whole_file
 
 from generator.networks import NETWORKS, lookup
-from generator.variants import find_variant
+from generator.variants import VARIANTS, find_variant
 
 CAFFE = ROOT / "build" / "caffe" / "bin" / "caffe"
 
@@ -51,12 +52,14 @@ class Run:
     """One stage of one network and variant; raises UserError where there is none.
 
     depth: the macro-layer that is decoded from; None for the network's default.
+    root: the folder that runs are in; None for RUNS.
     """
 
     net: str
     variant: str
     stage: int
     depth: int | None = None
+    root: Path | None = None
 
     def __post_init__(self) -> None:
         variant = find_variant(self.variant)
@@ -82,6 +85,8 @@ class Run:
         default, _ = depths(self.net)
         if self.depth == default or not variant.has_decoder:
             object.__setattr__(self, "depth", None)
+        if self.root is None:
+            object.__setattr__(self, "root", RUNS)
 
     @property
     def place(self) -> str:
@@ -110,7 +115,7 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        return RUNS / self.place / f"stage{self.stage}"
+        return self.root / self.place / f"stage{self.stage}"
 
     @property
     def log(self) -> Path:
@@ -127,18 +132,21 @@ class Run:
         if self.stage == 0:
             return None
         if self.stage == 1:
-            return Run(self.net, "baseline", 0)
+            return replace(self, variant="baseline", stage=0, depth=None)
         if self.stage == 4:
             variant = find_variant(self.variant)
             stage = 3 if variant.stacked else 2 if variant.has_decoder else 1
         else:
             stage = self.stage - 1
-        return Run(self.net, self.variant, stage, self.depth)
+        return replace(self, stage=stage)
 
     @property
     def command(self) -> str:
         """The command line that makes this run."""
-        return f"tools/run_stage.sh {self.stage} {self._options}"
+        elsewhere = ""
+        if self.root != ROOT / "runs":
+            elsewhere = f"RUNS_DIR={shlex.quote(relative(self.root))} "
+        return f"{elsewhere}tools/run_stage.sh {self.stage} {self._options}"
 
     @property
     def generator_command(self) -> str:
@@ -224,7 +232,7 @@ class Run:
         self._lock_file.unlink()
         folder = self.folder
         with suppress(OSError):  # the first that holds another run, too, stays
-            while folder != RUNS:
+            while folder != self.root:
                 folder.rmdir()
                 folder = folder.parent
 
@@ -238,6 +246,46 @@ class Run:
         if before is None or before.is_finished():
             return []
         return [*before.missing(), before]
+
+
+def stages_in(folder: Path) -> list[Run]:
+    """The stages of the run that a folder is, such as runs/vgg8/swwae-all, in order:
+    all that it builds on, and only those that have been started.
+
+    A stage's own folder stands for the run it is in. Raises UserError where the folder
+    is no run's, or none of its stages has been started.
+    """
+    path = Path(os.path.abspath(folder))
+    if re.fullmatch(r"stage[0-4]", path.name):
+        path = path.parent
+    depth = re.fullmatch(r"depth(\d{1,4})", path.name)
+    if depth:
+        path = path.parent
+    wanted = "expected a run's folder, such as runs/vgg8/swwae-all"
+    if not path.is_dir():
+        raise UserError(f"there is no folder {relative(path)}; {wanted}.")
+    if path.name not in VARIANTS or path.parent.name not in known_nets():
+        raise UserError(
+            f"{relative(folder)} is no run: {wanted}, the last two names being those of"
+            " a network and a variant (python -m generator --list)."
+        )
+    last = Run(
+        path.parent.name,
+        path.name,
+        4,
+        int(depth[1]) if depth else None,
+        path.parent.parent,
+    )
+    chain = [last]
+    while chain[0].previous is not None:
+        chain.insert(0, chain[0].previous)
+    started = [run for run in chain if run.status()]
+    if not started:
+        raise UserError(
+            f"{relative(folder)}: none of its stages has been started; the first one"
+            f" is: {chain[0].command}"
+        )
+    return started
 
 
 def _is_status(value: Any) -> bool:
