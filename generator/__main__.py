@@ -8,6 +8,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from .derived import (
+    check_name,
+    epochs_text,
+    few_labels_name,
+    parse_epochs,
+    renamed,
+    with_epochs,
+    with_few_labels,
+)
 from .describe import described
 from .draw import draw
 from .errors import UserError
@@ -103,6 +112,29 @@ def _parser() -> argparse.ArgumentParser:
         help="what is subtracted from the pixels (0 to 255) of a built-in network,"
         " one number a channel",
     )
+    parser.add_argument(
+        "--name",
+        help="of the network's folders (default: its own, or the one in the file)",
+    )
+    parser.add_argument(
+        "--epochs",
+        metavar="STAGE=N,…",
+        help="how long stages are, such as 0=10,4=2; the learning rate's steps move"
+        " along",
+    )
+    parser.add_argument(
+        "--labels",
+        type=int,
+        metavar="N",
+        help="train a built-in network with the labels of N images, and reconstruct all"
+        " (data/few_labels.py makes the LMDBs)",
+    )
+    parser.add_argument(
+        "--labels-seed",
+        type=int,
+        metavar="N",
+        help="by which those images were drawn (default: 1)",
+    )
     shown = parser.add_argument_group("instead of files")
     shown.add_argument(
         "--list", action="store_true", help="show networks and variants, and stop"
@@ -119,7 +151,6 @@ def _parser() -> argparse.ArgumentParser:
         help="a picture of the network, as the paper's Figures 1 and 2",
     )
     own = parser.add_argument_group("a network of your own")
-    own.add_argument("--name", help="of its folders (default: the name in the file)")
     own.add_argument(
         "--image",
         metavar="CxHxW",
@@ -186,9 +217,33 @@ def check_origin(network: Network, out: Path) -> None:
 
 
 def chosen_network(options: argparse.Namespace) -> Network:
-    """A built-in network, or the user's own."""
+    """A built-in network, or the user's own, as the command line changes it."""
+    network = base_network(options)
+    changes = []
+    if options.labels is not None:
+        seed = 1 if options.labels_seed is None else options.labels_seed
+        if seed < 0:
+            raise UserError(f"--labels-seed {seed}: 0 or more.")
+        name = options.name or few_labels_name(network, options.labels, seed)
+        network = renamed(with_few_labels(network, options.labels, seed), name)
+        changes.append(f"--labels {options.labels}")
+        changes += [f"--labels-seed {seed}"] if seed != 1 else []
+    elif options.labels_seed is not None:
+        raise UserError("--labels-seed is for --labels N; give both.")
+    if options.epochs is not None:
+        epochs = parse_epochs(options.epochs)
+        network = with_epochs(network, epochs)
+        changes.append(f"--epochs {epochs_text(epochs)}")
+    if options.name is not None and options.net in NETWORKS:
+        check_name(options.name, NETWORKS)
+        network = renamed(network, options.name) if not options.labels else network
+        changes.append(f"--name {options.name}")
+    return replace(network, source=" ".join([network.source, *changes]))
+
+
+def base_network(options: argparse.Namespace) -> Network:
+    """A built-in network with other data, or the user's own."""
     own = {
-        "--name": options.name,
         "--image": options.image,
         "--group": options.group if options.group != GROUPS[0] else None,
         "--solver": options.solver,

@@ -5,13 +5,13 @@ which a layer with weights can be reached. It ends where nothing more follows, o
 a layer cannot be mirrored; depths up to there can still be decoded from.
 """
 
-import re
 import shlex
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import paper
+from .derived import check_name, folder_name
 from .errors import UserError
 from .layers import PHASES, Fields, Layer, Shape
 from .mirror import INVERTIBLE, obstacle
@@ -152,12 +152,9 @@ def _has_source(layers: list[Layer], phase: str) -> bool:
 def _name(path: Path, own: str, options: Options) -> str:
     """The folder's name: lower case, without what paths do not like."""
     wanted = options.name or own or path.stem
-    name = re.sub(r"[^a-z0-9_.]+", "-", wanted.lower()).strip("-.")[:64]
-    if options.name is not None and name != options.name:
-        raise UserError(
-            f"--name {options.name}: lower-case letters, digits, and _ . - between"
-            f" them, such as {name or 'mynet'}."
-        )
+    name = folder_name(wanted)
+    if options.name is not None:
+        check_name(options.name, NETWORKS)
     if not name:
         raise UserError(f"{path} has no name that a folder can have; give --name NAME.")
     if name in NETWORKS:

@@ -69,6 +69,25 @@ class Inverse:
 
 
 @dataclass(frozen=True)
+class FewLabels:
+    """Training images of which a part has labels (ours); data/few_labels.py makes them.
+
+    labels: how many have one; seed: by which they are drawn.
+    """
+
+    labels: int
+    seed: int
+
+    unlabelled = "unlabelled_lmdb"
+    """Every training image, those with a label too, with the label -1."""
+
+    @property
+    def labelled(self) -> str:
+        """The LMDB of the images with labels."""
+        return f"labelled{self.labels}_seed{self.seed}_lmdb"
+
+
+@dataclass(frozen=True)
 class DataSet:
     """LMDBs of Caffe Datums and what is done to their images.
 
@@ -91,33 +110,80 @@ class DataSet:
     mirror: bool = False
     shorter_edge: tuple[int, ...] = ()
     center_square: bool = False
+    few_labels: FewLabels | None = None
 
-    def layers(self, image: Activation, batch_size: int, label: bool) -> list[Layer]:
-        """Data layers for training and test; label: whether they yield labels."""
+    def layers(
+        self, image: Activation, batch_size: int, label: bool, decoded: bool
+    ) -> list[Layer]:
+        """Data layers for training and test.
 
-        def layer(phase: str, source: str, batch: int) -> Layer:
-            transform = self._transform(in_training=phase == "TRAIN")
-            return Layer(
-                image.blob,
-                "Data",
-                (),
-                (image.blob, "label") if label else (image.blob,),
-                {
-                    "include": {"phase": Enum(phase)},
-                    "transform_param": transform,
-                    "data_param": {
-                        "source": f"{self.folder}/{source}",
-                        "backend": Enum("LMDB"),
-                        "batch_size": batch,
-                    },
-                },
-                image.shape,
-            )
+        label: whether they yield labels; decoded: whether images are reconstructed. Of
+        few labels half of a training batch has them; a classifier alone, which the
+        other half would not teach anything, reads that half alone.
+        """
+        test = self._layer("TEST", image, self.test, self.test_batch, label)
+        few = self.few_labels
+        if few is None:
+            train = [self._layer("TRAIN", image, self.train, batch_size, label)]
+        elif not label:
+            train = [self._layer("TRAIN", image, few.unlabelled, batch_size, label)]
+        else:
+            half = batch_size // 2
+            halves = {"labelled": (few.labelled, half)}
+            if decoded:
+                halves["unlabelled"] = (few.unlabelled, batch_size - half)
+                train = self._joined(image, halves)
+            else:
+                train = [self._layer("TRAIN", image, few.labelled, half, label)]
+        return [*train, test]
 
-        return [
-            layer("TRAIN", self.train, batch_size),
-            layer("TEST", self.test, self.test_batch),
+    def _joined(
+        self, image: Activation, parts: dict[str, tuple[str, int]]
+    ) -> list[Layer]:
+        """A training batch from several LMDBs; parts: name -> LMDB, images."""
+        sources = [
+            self._layer("TRAIN", image, lmdb, batch, True, f"/{name}")
+            for name, (lmdb, batch) in parts.items()
         ]
+        joints = [
+            Layer(
+                blob,
+                "Concat",
+                tuple(f"{blob}/{name}" for name in parts),
+                (blob,),
+                {"include": {"phase": Enum("TRAIN")}, "concat_param": {"axis": 0}},
+                shape,
+            )
+            for blob, shape in ((image.blob, image.shape), ("label", ()))
+        ]
+        return [*sources, *joints]
+
+    def _layer(
+        self,
+        phase: str,
+        image: Activation,
+        source: str,
+        batch: int,
+        label: bool,
+        suffix: str = "",
+    ) -> Layer:
+        blobs = (image.blob, "label") if label else (image.blob,)
+        return Layer(
+            image.blob + suffix,
+            "Data",
+            (),
+            tuple(blob + suffix for blob in blobs),
+            {
+                "include": {"phase": Enum(phase)},
+                "transform_param": self._transform(in_training=phase == "TRAIN"),
+                "data_param": {
+                    "source": f"{self.folder}/{source}",
+                    "backend": Enum("LMDB"),
+                    "batch_size": batch,
+                },
+            },
+            image.shape,
+        )
 
     def _transform(self, in_training: bool) -> Fields:
         fields: Fields = {"mirror": True} if in_training and self.mirror else {}
@@ -148,7 +214,9 @@ class GivenData:
     test_images: int = 0
     counted: bool = True
 
-    def layers(self, image: Activation, batch_size: int, label: bool) -> list[Layer]:
+    def layers(
+        self, image: Activation, batch_size: int, label: bool, decoded: bool
+    ) -> list[Layer]:
         """As they are given; without labels, what nobody reads then is silenced."""
         if label:
             return list(self.given)

@@ -281,7 +281,8 @@ class _Planner:
         training = self._network.training
         batch_size = training.schedules[stage].batch_size if training else 1
         image = self._network.image
-        layers = self._network.data.layers(image, batch_size, label)
+        decoded = self._variant.has_decoder
+        layers = self._network.data.layers(image, batch_size, label, decoded)
         return Section("data", tuple(layers))
 
     def _file(self, kind: str, purpose: str, sections: list[Section]) -> NetworkFile:
@@ -439,12 +440,20 @@ def solver(network: Network, variant: Variant, depth: int, stage: int) -> Solver
     test_interval = ceil(schedule.epochs * epoch / schedule.tests)
     max_iter = test_interval * schedule.tests
     purpose = _PURPOSE[stage]
+    images = f"{update} images an update"
+    few = getattr(data, "few_labels", None)
+    if few and stage in (0, 4):
+        half = schedule.batch_size // 2 * schedule.iter_size
+        images = f"{half} images with labels an update"
+        if variant.has_decoder:
+            images += f", {update - half} without"
     if stage == 4 and not variant.has_decoder:
         purpose = "Stage 4: the control, the classifier is trained further as it is."
     return SolverFile(
         path=f"solvers/{place}/stage{stage}.prototxt",
         purpose=purpose,
-        why=f"{schedule.why}. {update} images an update, {schedule.epochs:g} epochs.",
+        why=f"{schedule.why}. {images}, {schedule.epochs:g} epochs"
+        + (f" of {data.train_images:,} images." if few else "."),
         net=f"models/{place}/{_NET[stage]}.prototxt",
         prefix=f"runs/{place}/stage{stage}/snapshot",
         base_lr=schedule.base_lr,

@@ -18,7 +18,7 @@ from images import (
     trained_on_mirror_images,
 )
 from prerequisites import require
-from runs import Run, relative
+from runs import Run, depths, relative
 from runtime import UserError
 from to_convolution import converted, transposed_layers
 
@@ -76,8 +76,7 @@ class Model:
             raise UserError(f"{variant} has no decoder; leave --depth out.")
         self.decodes = self.decodes and self.variant.has_decoder
         self.weights_file = weights_file or _trained(net, variant, depth)
-        built_in = NETWORKS.get(net)
-        self.depth = built_in.depth if built_in and depth is None else depth
+        self.depth = depths(net)[0] if depth is None else depth
         if gpu is None:
             caffe.set_mode_cpu()
         else:
@@ -231,8 +230,8 @@ SCHEMES = {model.scheme: model for model in (Model, FullyConvolutional)}
 def _trained(net: str, variant: str, depth: int | None) -> Path:
     """What stage 4 left at this depth or, decoding only a part, at the default one."""
     own, default = Run(net, variant, 4, depth), Run(net, variant, 4)
-    built_in = NETWORKS.get(net)
-    lower = bool(built_in and depth is not None and depth < built_in.depth)
+    deepest, _ = depths(net)
+    lower = None not in (depth, deepest) and depth < deepest
     for run in (own, default) if lower else (own,):
         if run.final_weights.is_file():
             return run.final_weights

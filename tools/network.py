@@ -67,12 +67,20 @@ def sources(network: caffe_pb2.NetParameter) -> list[str]:
 
 
 def batch_size(network: caffe_pb2.NetParameter) -> int | None:
-    """Images that one training forward takes; None where no data layer says."""
+    """Images that one training forward takes; None where no data layer says.
+
+    That is the first data layer's, and that of those whose images are concatenated
+    with its own.
+    """
+    sizes: dict[str, int] = {}
     for layer in filter(in_training, network.layer):
         for field, value in layer.ListFields():
             if field.name.endswith("data_param") and hasattr(value, "batch_size"):
-                return value.batch_size
-    return None
+                sizes[layer.top[0]] = value.batch_size
+        joined = layer.type == "Concat" and layer.concat_param.axis == 0
+        if joined and sizes.keys() >= set(layer.bottom):
+            return sum(sizes[blob] for blob in layer.bottom)
+    return next(iter(sizes.values()), None)
 
 
 def in_training(layer: caffe_pb2.LayerParameter) -> bool:
