@@ -15,6 +15,7 @@ use_project_python("caffe", "lmdb", "numpy", "PIL", "scipy")
 import devices  # noqa: E402
 import numpy as np  # noqa: E402
 import paper_table  # noqa: E402
+import results  # noqa: E402
 from images import Database  # noqa: E402
 from inference import (  # noqa: E402
     SCHEMES,
@@ -24,10 +25,10 @@ from inference import (  # noqa: E402
 )
 from loader import prepared  # noqa: E402
 from progress import Counter  # noqa: E402
-from runs import CAFFE, check_writable, relative  # noqa: E402
 from wholefile import whole_file  # noqa: E402
 
 from generator.paper import TABLE_1_TRAIN_IMAGES  # noqa: E402
+from runs import CAFFE, Run, check_writable, relative  # noqa: E402
 
 MOST_WAITING = 400
 """Images that wait for others of their size, before some are taken without."""
@@ -166,6 +167,36 @@ def entry(model: Model, split: str, seed: int | None, errors: dict) -> dict:
     }
 
 
+def evaluated(
+    run: Run,
+    scheme: str,
+    split: str,
+    depth: int | None = None,
+    images: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict:
+    """A run's result, as --json has it: the one known of its present weights or, where
+    there is none, computed and recorded beside them.
+
+    images: drawn with seed 0, None for all. progress: is told how many are done, and of
+    how many. Raises UserError where weights, networks or images are missing.
+    """
+    model = SCHEMES[scheme](run.net, run.variant, depth, run.final_weights)
+    database = model.images(split)
+    places = selected(len(database), images)
+    seed = 0 if len(places) < len(database) else None
+    wanted = entry(model, split, seed, {"images": len(places)})
+    found = results.find(run, wanted)
+    if found is not None:
+        return found
+    errors = evaluate(
+        model, database, places, progress=lambda done: progress(done, len(places))
+    )
+    result = entry(model, split, seed, errors)
+    results.record(run, result)
+    return result
+
+
 def describe(result: dict) -> str:
     """A result for a person."""
     l2 = result["recon_l2"]
@@ -280,6 +311,9 @@ def main() -> int:
         print(f"\n{paper_table.comparison([*others, result])}")
     if options.json:
         write_json(options.json, result)
+    owner = results.owner(model.weights_file)
+    if owner is not None and owner.is_finished() and options.limit is None:
+        results.record(owner, result)  # where tools/report.py looks
     return 0
 
 

@@ -1,0 +1,102 @@
+"""What has been measured of a run's weights: results.json beside them.
+
+It is a list of what tools/evaluate.py --json writes, each with the checksum of the
+weights it is of; training that replaces the weights leaves old results behind, which
+`known` passes over.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import paper_table
+from runtime import UserError
+from wholefile import whole_file
+
+from runs import Run, relative, stages_in
+
+NAME = "results.json"
+KEY = ("net", "variant", "depth", "scheme", "split", "images", "seed")
+"""What tells two results of the same weights apart."""
+
+CHECKSUM = "weights_sha256"
+
+
+def known(run: Run) -> list[dict]:
+    """Results of the weights that a run has now, as its own network and variant.
+
+    Each has the keys of evaluate.py's JSON. Raises UserError where the file is damaged.
+    """
+    weights = run.status().get("weights_out")
+    if not weights or not run.is_finished():
+        return []
+    return [
+        result
+        for result in _read(run.folder / NAME)
+        if result[CHECKSUM] == weights["sha256"]
+        and (result["net"], result["variant"]) == (run.net, run.variant)
+    ]
+
+
+def record(run: Run, result: dict) -> None:
+    """Adds a result of the run's present weights, in place of an earlier one like it.
+
+    result: the keys of evaluate.py's JSON.
+    """
+    checksum = run.status()["weights_out"]["sha256"]
+    path = run.folder / NAME
+    with _held(run.folder):
+        others = [
+            other
+            for other in _read(path)
+            if other[CHECKSUM] == checksum and _key(other) != _key(result)
+        ]
+        text = json.dumps([*others, result | {CHECKSUM: checksum}], indent=2)
+        with whole_file(path, "w") as file:
+            file.write(text + "\n")
+
+
+def find(run: Run, wanted: dict) -> dict | None:
+    """The known result that agrees in what tells results apart; None without one."""
+    return next((r for r in known(run) if _key(r) == _key(wanted)), None)
+
+
+def owner(weights: Path) -> Run | None:
+    """The run whose final weights a file is; None where it is no run's."""
+    path = Path(os.path.abspath(weights))
+    try:
+        stages = stages_in(path.parent)
+    except UserError:
+        return None
+    return next((run for run in stages if run.final_weights == path), None)
+
+
+def _key(result: dict) -> tuple:
+    return tuple(result[name] for name in KEY)
+
+
+def _read(path: Path) -> list[dict]:
+    """The results in a file; [] where there is none."""
+    if not path.is_file():
+        return []
+    results = paper_table.read(path)
+    if not all(result.keys() >= {*KEY, CHECKSUM} for result in results):
+        raise UserError(
+            f"{relative(path)} holds other things than results; remove it, and evaluate"
+            " again."
+        )
+    return results
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """For one writer at a time."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
