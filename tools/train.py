@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import activations
 import caffe_train
 import devices
 import network
@@ -138,6 +139,7 @@ def resume_point(
         return None
     refuse_changes(stage, source, again)
     status["seconds"] = before.get("seconds", 0.0)
+    status["peak_memory_bytes"] = before.get("peak_memory_bytes")
     status["started"] = before.get("started", status["started"])
     status["resumed_from"] = [*before.get("resumed_from", []), start]
     return start
@@ -204,6 +206,8 @@ def run_caffe(stage: Run, plan: Plan, status: dict[str, Any]) -> int:
         progress = Progress(stage.title, plan.target, plan.images or None)
         outcome = caffe_train.train(command, stage.log, progress, snapshotted)
     status["seconds"] = round(status["seconds"] + outcome.seconds, 3)
+    peaks = (status["peak_memory_bytes"], outcome.peak_memory)
+    status["peak_memory_bytes"] = max(filter(None, peaks), default=None)
     status |= log_results(stage.log)
     if outcome.not_finite:
         name, value, iteration = outcome.not_finite
@@ -239,6 +243,8 @@ def run_caffe(stage: Run, plan: Plan, status: dict[str, Any]) -> int:
         end(stage, status, "failed", fault)
         return failure(f"{fault} Go on with {plan.again}")
     hand_on(stage, plan, status["iterations"])
+    if stage.stage == 4 and plan.source is not None:
+        note_activations(stage, plan, status)
     finish(stage, status, status["iterations"])
     return 0
 
@@ -257,6 +263,19 @@ def hand_on(stage: Run, plan: Plan, iteration: int) -> None:
         with last.open("rb") as snapshot, whole_file(stage.final_weights) as file:
             shutil.copyfileobj(snapshot, file)
     snapshots.prune(stage.folder, keep=1)
+
+
+def note_activations(stage: Run, plan: Plan, status: dict[str, Any]) -> None:
+    """Records what training did to the encoder's activations, and says where they are
+    all but gone."""
+    change = activations.changes(
+        ROOT / plan.solver.net, plan.source, stage.final_weights
+    )
+    if change:
+        status["activations"] = change
+        status["warning"] = activations.collapsed(change)
+        if status["warning"]:
+            print(f"warning: {status['warning']}")
 
 
 def stop_not_finite(
