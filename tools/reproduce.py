@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+"""Table 1, Figure A-3's table and classification with few labels at the scale of
+Fashion-MNIST, several seeds each, from nothing.
+
+Runs what is missing, several commands at a time, and goes on where it was. Data,
+networks and runs that the tables share are made once.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from runtime import BUILD_COMMAND, ROOT, UserError, run, use_project_python
+
+use_project_python("caffe", "google", "numpy")
+
+import provenance  # noqa: E402
+import reproduction_tables as tables  # noqa: E402
+from arguments import at_least  # noqa: E402
+from jobs import Schedule  # noqa: E402
+from progress import duration  # noqa: E402
+from reproduction import LABELS, NET, Reproduction  # noqa: E402
+from runs import CAFFE, relative  # noqa: E402
+from wholefile import whole_file  # noqa: E402
+
+from generator.networks import NETWORKS  # noqa: E402
+
+PROGRAM = "reproduce.sh"  # what people start, and see in errors
+FAILED, INTERRUPTED = 1, 130
+CLASSES = NETWORKS[NET].scores.shape[0]
+IMAGES = NETWORKS[NET].data.train_images
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """(100, 500) of 100,500; () of none."""
+    if text == "none":
+        return ()
+    read = at_least(CLASSES, IMAGES)
+    return tuple(sorted({read(part) for part in text.split(",")}))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--seeds",
+        type=at_least(1),
+        default=3,
+        metavar="N",
+        help="trainings of everything, with the seeds 1 to N (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--labels",
+        type=numbers,
+        default=LABELS,
+        metavar="N,…|none",
+        help="numbers of labels for the comparison with few labels (default:"
+        f" {','.join(map(str, LABELS))})",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=at_least(1),
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="commands at a time, of one thread each (default: one a core)",
+    )
+    parser.add_argument(
+        "--max-iter",
+        type=at_least(1),
+        metavar="N",
+        help="iterations of every stage at most: to see that all runs, no more",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/reproduce"),
+        metavar="DIR",
+        help="where runs and results go (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--tables",
+        action="store_true",
+        help="run nothing: the tables of what there is",
+    )
+    return parser
+
+
+def prepare(plan: Reproduction) -> None:
+    """Networks and databases, in seconds."""
+    python = relative(Path(sys.executable))
+    for arguments in plan.generations():
+        _run([python, "-m", "generator", *arguments])
+    for arguments in plan.draws():
+        _run(["data/few_labels.py", *arguments])
+
+
+def _run(command: list[str]) -> None:
+    """Silently; UserError with what it said last where it fails."""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).split("\n")[-1]
+        raise UserError(f"`{' '.join(command)}` failed: {said}")
+
+
+def write(plan: Reproduction, command: str, seconds: float) -> list[dict]:
+    """results.json and tables.md in the output's folder; returns the rows.
+
+    seconds: that this session ran; those of earlier ones are added.
+    """
+    path = plan.out / "results.json"
+    rows = [each.row for each in plan.measurements()]
+    content = {
+        "command": command,
+        "seconds": round(seconds + _seconds_before(path), 1),
+        "host": provenance.host(),
+        "versions": provenance.versions(CAFFE),
+        "rows": rows,
+    }
+    plan.out.mkdir(parents=True, exist_ok=True)
+    with whole_file(path, "w") as file:
+        file.write(json.dumps(content, indent=1) + "\n")
+    with whole_file(plan.out / "tables.md", "w") as file:
+        file.write(text_of(rows) + "\n")
+    return rows
+
+
+def _seconds_before(path: Path) -> float:
+    """What earlier sessions took; 0 where there is no file of them."""
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+
+
+def text_of(rows: list[dict]) -> str:
+    """The tables, one under another."""
+    parts = [
+        "Errors in percent, mean ± standard deviation over seeds.",
+        tables.errors(rows),
+        "The paper's, of VGG-16 on ILSVRC 2012 (Table 1):",
+        tables.paper_errors(),
+        "Reconstruction of validation images, pixels in [0, 1], by the pooling layer"
+        " that is decoded from.",
+        tables.reconstruction(rows),
+    ]
+    if any(row["labels"] is not None for row in rows):
+        parts += [
+            "Few labels: all images are reconstructed, those without a label not"
+            " classified.",
+            tables.few_labels(rows),
+            tables.few_labels(rows, "train"),
+        ]
+    return "\n\n".join(parts)
+
+
+def say_missing(rows: list[dict]) -> None:
+    """What the tables lack, a line a model."""
+    lacking = Counter(
+        (row["model"], row["labels"]) for row in rows if row["images"] is None
+    )
+    for (model, labels), count in lacking.items():
+        few = "" if labels is None else f" with {labels:,} labels"
+        print(f"missing: {model}{few}, {count} results", file=sys.stderr)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(arguments)
+    if not CAFFE.is_file():
+        raise UserError(f"the patched Caffe is not built: run {BUILD_COMMAND}")
+    plan = Reproduction(
+        (ROOT / options.out).resolve(), options.seeds, options.labels, options.max_iter
+    )
+    command = " ".join([f"tools/{PROGRAM}", *arguments])
+    if options.tables:
+        rows = [each.row for each in plan.measurements()]
+        print(text_of(rows))
+        say_missing(rows)
+        return 0
+    prepare(plan)
+    schedule = Schedule(plan.jobs, options.jobs)
+    count, left = len(plan.jobs), len(schedule.remaining)
+    print(
+        f"{NET}, seeds 1 to {options.seeds}: {count:,} jobs, {count - left:,} done before;"
+        f" {options.jobs} at a time, logs in {relative(plan.out)}/seed*/logs",
+        flush=True,
+    )
+    outcome = schedule.run()
+    rows = write(plan, command, schedule.seconds)
+    if outcome.interrupted:
+        print(f"{PROGRAM}: interrupted; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+    print(f"\n{text_of(rows)}\n")
+    print(f"tables   {relative(plan.out / 'tables.md')}")
+    print(f"results  {relative(plan.out / 'results.json')}")
+    print(f"took     {duration(schedule.seconds)}")
+    if outcome.failed or outcome.left_out:
+        say_missing(rows)
+        print(
+            f"{PROGRAM}: {len(outcome.failed)} jobs failed and {len(outcome.left_out)}"
+            " that need them were left out; mend what is said above, and run the same"
+            " command again.",
+            file=sys.stderr,
+        )
+        return FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.argv[0] = PROGRAM
+    run(main)

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Table 1 at the scale of Fashion-MNIST: builds, makes data and networks, trains and
+# evaluates everything with several seeds. Interrupted, the same command goes on.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+case " $* " in
+  *" --help "* | *" -h "* | *" --tables "*) ;;
+  *)
+    fork/build.sh
+    data/fashion_mnist/create.py
+    ;;
+esac
+exec tools/reproduce.py "$@"

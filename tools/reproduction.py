@@ -1,0 +1,355 @@
+"""What tools/reproduce.sh runs: Table 1 and Figure A-3's table at the scale of
+Fashion-MNIST, and classification with few labels.
+
+Every seed has runs of its own in <out>/seed<S>/<net>/…. Within a seed the classifier of
+stage 0 is shared by all, stages 1 and 2 by a family's variants (Section 4.1).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import changes
+import network
+import results
+from caffelog import read_log
+from jobs import Job
+from runs import Run, relative
+
+from generator.derived import epochs_text, few_labels_name
+from generator.networks import NETWORKS
+from generator.paper import TABLE_1_TRAIN_IMAGES
+
+NET = "vgg8"
+FULL = "vgg8_long"
+"""The same network with longer stages, for all labels."""
+
+EPOCHS = {0: 12.0, 2: 1.0, 3: 0.5, 4: 1.25}
+"""Of FULL's stages (ours): stage 0 ends where the test error no longer falls."""
+
+FEW_LABELS_EPOCHS = {0: 1.0, 2: 0.4, 3: 0.4, 4: 0.6}
+"""In units of all 60,000 images (ours)."""
+
+FAMILIES = ("sae", "swwae")
+KINDS = ("first", "all", "layerwise")
+VARIANTS = tuple(f"{family}-{kind}" for family in FAMILIES for kind in KINDS)
+FEW_LABELS_VARIANTS = ("sae-all", "swwae-all")
+LABELS = (100, 500, 1000, 5000)
+CONTROL = "baseline, finetuned"
+"""The classifier trained on without decoder, as long as the others (Section 4.3)."""
+
+SCHEMES = ("single-crop", "convolution")
+SPLITS = ("train", "val")
+
+COSTS = {0: 1.0, 1: 20.0, 2: 1.6, 3: 1.2}
+"""Of an iteration of stages 0, 2 and 3, and of stage 1 as a whole, about."""
+
+JOINT_COSTS = {"baseline": 1.0, "first": 2.4, "all": 2.8, "layerwise": 2.8}
+"""Of an iteration of stage 4, by the kind of variant."""
+
+EVALUATION_COST = 0.005
+"""Of an image."""
+
+TRIAL_IMAGES = 500
+"""That a trial is evaluated on."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network of the tables. labels: how many it was given; None: all.
+
+    stage: whose weights these are.
+    """
+
+    name: str
+    net: str
+    variant: str
+    stage: int
+    seed: int
+    root: Path
+    labels: int | None = None
+    depth: int | None = None
+
+    @property
+    def run(self) -> Run:
+        return Run(self.net, self.variant, self.stage, self.depth, self.root)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One result of a model. depth: that is decoded from; None: nothing is asked."""
+
+    model: Model
+    scheme: str
+    split: str
+    depth: int | None = None
+
+    def find(self) -> dict | None:
+        """What has been recorded of it."""
+        for result in results.known(self.model.run):
+            same = (result["scheme"], result["split"]) == (self.scheme, self.split)
+            if same and self.depth in (None, result["depth"]):
+                return result
+        return None
+
+    @property
+    def row(self) -> dict:
+        """Its row in results.json; the errors are None where it is missing."""
+        model = self.model
+        found = self.find() or {}
+        return {
+            "model": model.name,
+            "net": model.net,
+            "variant": model.variant,
+            "stage": model.stage,
+            "labels": model.labels,
+            "training_seed": model.seed,
+            "depth": self.depth,
+            "scheme": self.scheme,
+            "split": self.split,
+            "images": found.get("images"),
+            "top1_error": found.get("top1_error"),
+            "top5_error": found.get("top5_error"),
+            "recon_l2": found.get("recon_l2"),
+        }
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Everything that one command runs.
+
+    out: folder of the runs; seeds: 1 to this number; labels: numbers of them, () for
+    none; limit: iterations of every stage, for a trial; None: the whole.
+    """
+
+    out: Path
+    seeds: int
+    labels: Sequence[int] = LABELS
+    limit: int | None = None
+    variants: Sequence[str] = VARIANTS
+    epochs: dict[int, float] = field(default_factory=lambda: dict(EPOCHS))
+
+    # --- what there is
+
+    def generations(self) -> Iterator[list[str]]:
+        """The generator's arguments, a line a network."""
+        full = ["--name", FULL, "--epochs", epochs_text(self.epochs)]
+        yield [NET, *full, "--depth", "all"]
+        few = ["--epochs", epochs_text(FEW_LABELS_EPOCHS)]
+        for labels, seed in self._few():
+            drawn = ["--labels", str(labels), "--labels-seed", str(seed)]
+            yield [NET, *drawn, *few]
+
+    def draws(self) -> Iterator[list[str]]:
+        """data/few_labels.py's arguments, a line a database."""
+        for labels, seed in self._few():
+            yield ["--labels", str(labels), "--seed", str(seed)]
+
+    def _few(self) -> Iterator[tuple[int, int]]:
+        for labels in self.labels:
+            for seed in self._seeds:
+                yield labels, seed
+
+    @property
+    def _seeds(self) -> range:
+        return range(1, self.seeds + 1)
+
+    def root(self, seed: int) -> Path:
+        return self.out / f"seed{seed}"
+
+    def table_models(self) -> list[Model]:
+        """Table 1's, by row, then seed."""
+        rows = [("baseline", "baseline", 0), (CONTROL, "baseline", 4)]
+        rows += [(variant, variant, 4) for variant in self.variants]
+        return [
+            Model(name, FULL, variant, stage, seed, self.root(seed))
+            for name, variant, stage in rows
+            for seed in self._seeds
+        ]
+
+    def few_labels_models(self) -> list[Model]:
+        """By number of labels, then row, then seed."""
+        rows = [("baseline", "baseline", 0), (CONTROL, "baseline", 4)]
+        rows += [(variant, variant, 4) for variant in FEW_LABELS_VARIANTS]
+        return [
+            Model(
+                name,
+                self._few_net(labels, seed),
+                variant,
+                stage,
+                seed,
+                self.root(seed),
+                labels,
+            )
+            for labels in self.labels
+            for name, variant, stage in rows
+            for seed in self._seeds
+        ]
+
+    @staticmethod
+    def _few_net(labels: int, seed: int) -> str:
+        return few_labels_name(NETWORKS[NET], labels, seed)
+
+    def pretrained_models(self) -> list[Model]:
+        """Stage 3's: the stacked decoders before the encoder is trained with them."""
+        deepest = NETWORKS[NET].depth
+        return [
+            Model(
+                f"{variant}, pretrained",
+                FULL,
+                variant,
+                3,
+                seed,
+                self.root(seed),
+                depth=depth,
+            )
+            for variant in self.variants
+            if is_stacked(variant)
+            for depth in (
+                range(1, deepest + 1) if variant.endswith("first") else [deepest]
+            )
+            for seed in self._seeds
+        ]
+
+    def measurements(self) -> list[Measurement]:
+        """Every result that the tables take, a seed after the other."""
+        deepest = NETWORKS[NET].depth
+        found = [
+            Measurement(
+                model, scheme, split, deepest if decodes(model, scheme) else None
+            )
+            for model in self.table_models()
+            for scheme in SCHEMES
+            for split in SPLITS
+        ]
+        found += [
+            Measurement(model, "single-crop", "val", model.depth)
+            for model in self.pretrained_models()
+        ]
+        found += [
+            Measurement(model, "single-crop", "val", depth)
+            for model in self.table_models()
+            if is_stacked(model.variant)
+            for depth in range(1, deepest)
+        ]
+        found += [
+            Measurement(model, "single-crop", split)
+            for model in self.few_labels_models()
+            for split in SPLITS
+        ]
+        return sorted(found, key=lambda each: each.model.seed)
+
+    # --- what is run
+
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """Trainings, then what is measured of them; what others need comes first.
+
+        The networks must have been generated. Raises UserError as Run does.
+        """
+        found: dict[str, Job] = {}
+        for each in self.measurements():
+            self._add_training(found, each.model.run, each.model.seed)
+            job = self._measuring(each)
+            found[job.name] = job
+        return list(found.values())
+
+    def _add_training(self, found: dict[str, Job], run: Run, seed: int) -> None:
+        source = self._source(run)
+        if source is not None:
+            self._add_training(found, source, seed)
+        job = self._training(run, source, seed)
+        found.setdefault(job.name, job)
+
+    @staticmethod
+    def _source(run: Run) -> Run | None:
+        """The run that one starts from: stage 2 is shared by all depths, too."""
+        if run.depth is not None and run.stage == 3:
+            return Run(run.net, run.variant, 2, None, run.root)
+        return run.previous
+
+    def _training(self, run: Run, source: Run | None, seed: int) -> Job:
+        command = ["tools/run_stage.sh", str(run.stage), "--net", run.net]
+        command += ["--variant", run.variant, "--seed", str(seed)]
+        if run.depth is not None:
+            command += ["--depth", str(run.depth)]
+        if source is not None and source != run.previous:
+            command += ["--weights", relative(source.final_weights)]
+        iterations = 0
+        if run.stage != 1:
+            iterations = network.read_solver(run.solver).max_iter
+            if self.limit:
+                iterations = min(self.limit, iterations)
+                command += ["--max-iter", str(iterations)]
+        kind = run.variant.rpartition("-")[2]
+        each = JOINT_COSTS[kind] if run.stage == 4 else COSTS[run.stage]
+
+        def is_done() -> bool:
+            if not run.is_finished() or run.status()["iterations"] < iterations:
+                return False
+            changes.refuse_changes(
+                run, source and source.final_weights, " ".join(command)
+            )
+            return True
+
+        return Job(
+            training_name(run),
+            command,
+            is_done,
+            run.root / "logs" / f"{run.place.replace('/', '-')}-stage{run.stage}.log",
+            () if source is None else (training_name(source),),
+            each * max(1, iterations),
+            {"RUNS_DIR": relative(run.root), "OMP_NUM_THREADS": "1"},
+            lambda: min(1.0, _iteration(run) / max(1, iterations)),
+        )
+
+    def _measuring(self, each: Measurement) -> Job:
+        run = each.model.run
+        command = ["tools/evaluate.py", "--net", run.net, "--variant", run.variant]
+        depth = "" if each.depth is None else f", from {each.depth}"
+        if each.depth is not None:
+            command += ["--depth", str(each.depth)]
+        command += ["--weights", relative(run.final_weights)]
+        command += ["--scheme", each.scheme, "--split", each.split]
+        images = TABLE_1_TRAIN_IMAGES if each.split == "train" else 10000
+        if self.limit:
+            images = TRIAL_IMAGES
+            command += ["--images", str(images)]
+        if each.split == "train" and each.model.labels is not None:
+            images = each.model.labels
+        what = f"{each.scheme}, {each.split}{depth}"
+        place = f"{run.place.replace('/', '-')}-stage{run.stage}"
+        log = f"{place}-{what.replace(', ', '-').replace(' ', '')}.log"
+        return Job(
+            f"{training_name(run)}: {what}",
+            command,
+            lambda: each.find() is not None,
+            run.root / "logs" / log,
+            (training_name(run),),
+            EVALUATION_COST * images,
+            {"RUNS_DIR": relative(run.root), "OMP_NUM_THREADS": "1"},
+        )
+
+
+def decodes(model: Model, scheme: str) -> bool:
+    """Whether a result of the model has the reconstructions' error."""
+    return model.variant != "baseline" and scheme == "single-crop"
+
+
+def is_stacked(variant: str) -> bool:
+    """Whether its decoder goes down to the image in one, and so from every depth."""
+    return variant.endswith(("first", "all"))
+
+
+def training_name(run: Run) -> str:
+    """vgg8_long/swwae-all stage 4 (seed1): short, and no other run's."""
+    return f"{run.place} stage {run.stage} ({run.root.name})"
+
+
+def _iteration(run: Run) -> int:
+    """How far a running stage is, by its log."""
+    if not run.log.is_file():
+        return 0
+    iterations, _ = read_log(run.log).loss
+    return int(iterations[-1]) if len(iterations) else 0
