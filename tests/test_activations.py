@@ -1,4 +1,4 @@
-"""What joint training does to an encoder's activations is told, a collapse above all."""
+"""What joint training does to an encoder's activations is told, a collapse first."""
 
 import json
 

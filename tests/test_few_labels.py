@@ -42,9 +42,9 @@ def write(path, labels):
 
 def read(path):
     """(place among the training images, label) of every record."""
-    with lmdb.open(str(path), readonly=True, lock=False) as environment:
-        with environment.begin() as transaction:
-            values = list(transaction.cursor().iternext(keys=False))
+    environment = lmdb.open(str(path), readonly=True, lock=False)
+    with environment, environment.begin() as transaction:
+        values = list(transaction.cursor().iternext(keys=False))
     data = [Datum.FromString(value) for value in values]
     return [(256 * each.data[0] + each.data[1], each.label) for each in data]
 
