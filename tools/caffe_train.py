@@ -3,6 +3,7 @@
 import ctypes
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,7 +40,7 @@ class Outcome:
     code: of the process, negative for a signal's number; stopped: it was interrupted
     and has not done all iterations; fatal: Caffe's last words; not_finite: name,
     value and iteration of the loss that ended it; last: the last iteration whose losses
-    were displayed and finite.
+    were displayed and finite; peak_memory: the most bytes it held, as of its last line.
     """
 
     code: int = 0
@@ -48,6 +49,7 @@ class Outcome:
     not_finite: tuple[str, float, int] | None = None
     last: int | None = None
     seconds: float = 0.0
+    peak_memory: int | None = None
 
 
 @dataclass
@@ -136,6 +138,9 @@ def train(
                     file.write(line)
                     event = parse_line(line)
                     if event is not None:
+                        outcome.peak_memory = (
+                            peak_memory(process.pid) or outcome.peak_memory
+                        )
                         watch.see(event)
                     if outcome.not_finite:
                         process.kill()
@@ -154,6 +159,19 @@ def train(
     outcome.stopped = asked and (outcome.stopped or outcome.code != 0)
     outcome.seconds = monotonic() - start
     return outcome
+
+
+def peak_memory(pid: int) -> int | None:
+    """The most bytes of the host's memory that a process has held since it began.
+
+    None where it has ended. (What wait4 tells of a child counts its parent's memory,
+    which the two share until the child executes its program.)
+    """
+    with suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+        if match := re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE):
+            return 1024 * int(match[1])
+    return None
 
 
 def launch(

@@ -49,6 +49,7 @@ def new_status(
         "iterations": 0,
         "max_iter": 0,
         "seconds": 0.0,
+        "peak_memory_bytes": None,
         "resumed_from": [],
     }
 
