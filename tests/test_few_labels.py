@@ -13,6 +13,8 @@ import lmdb
 import numpy as np
 import pytest
 from datum import Datum
+from network import batch_size, initial
+from network import read as read_network
 from runtime import UserError
 
 from generator.derived import with_few_labels
@@ -152,6 +154,10 @@ def test_the_loss_is_of_the_images_with_labels_alone(network):
     assert (network.blobs["fc5"].diff[:32] != 0).any()
 
 
+def test_the_batch_is_that_of_both(folder, network):
+    assert batch_size(read_network(folder / "train_val.prototxt")) == 64
+
+
 def test_all_images_are_reconstructed(network):
     target, copy = (network.blobs[b].data for b in ("data/scaled", "dec:data"))
     assert len(target) == 64
@@ -159,3 +165,14 @@ def test_all_images_are_reconstructed(network):
     loss = float(network.blobs["dec:loss@data/scaled"].data)
     assert loss == pytest.approx(expected, rel=1e-5)
     assert (network.blobs["dec:data"].diff[32:] != 0).any()
+
+
+def test_weights_can_be_made_without_reading_the_images(folder):
+    """Stage 1 of a network whose batches come from two databases."""
+    few = with_few_labels(VGG8, 20, 1)
+    path = folder / "train_val.prototxt"
+    texts = render([plan(few, VARIANTS["sae-all"])])
+    path.write_text(texts["models/vgg8/sae-all/train_val.prototxt"])
+    made = initial(path, 1, (1, 1, 32, 32), "data", folder)
+    shapes = {la.name: la.blobs[0].shape.dim[:] for la in made.layer if la.blobs}
+    assert shapes["conv1_1"] == [16, 1, 3, 3] and shapes["dec:conv1_1"] == [16, 1, 3, 3]

@@ -1,5 +1,6 @@
 """The plan of the reproduction, and the cells of its tables."""
 
+import io
 import json
 import subprocess
 from pathlib import Path
@@ -8,9 +9,11 @@ from statistics import stdev
 import pytest
 import reproduce
 import reproduction_tables as tables
+from jobs import Schedule
 from reproduction import CONTROL, FULL, VARIANTS, Measurement, Model, Reproduction
 
 from generator.__main__ import main as generate
+from generator.errors import UserError
 from generator.paper import TABLE_1
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -206,3 +209,24 @@ def test_tables_of_nothing_name_what_is_missing(plan):
     assert done.returncode == 0, done.stderr
     assert "missing: swwae-all, 6 results" in done.stderr
     assert not (plan.out / "none").exists()
+
+
+def test_everything_runs_once_and_its_results_fill_the_tables(tmp_path):
+    """The smallest one, two iterations a stage, with the real programs."""
+    few = ("swwae-all",)
+    plan = Reproduction(tmp_path, 1, (100,), 2, ("swwae-all",), few)
+    reproduce.prepare(plan)
+    said = io.StringIO()
+    outcome = Schedule(plan.jobs, 2, said).run()
+    assert not outcome.failed and not outcome.left_out, said.getvalue()
+    rows = reproduce.write(plan, "tools/reproduce.sh", 1.0)
+    assert {row["images"] for row in rows} == {500, 100}
+    text = (tmp_path / "tables.md").read_text()
+    ours, paper = text.split("The paper's")
+    assert tables.MISSING not in ours
+    assert Schedule(plan.jobs, 2, said).remaining == []
+    # what was trained with other settings is not passed off as this
+    weights = plan.table_models()[0].run.final_weights
+    weights.with_name("status.json").write_text("{}")
+    with pytest.raises(UserError, match="is damaged"):
+        Schedule(plan.jobs, 2, said)

@@ -132,7 +132,12 @@ def image_blob(path: Path) -> str:
 
 
 def without_data(net: caffe_pb2.NetParameter, image: Shape, blob: str) -> None:
-    """Replaces what reads data by Input layers of one image, in `blob`, and labels."""
+    """Replaces what reads data by Input layers of one image, in `blob`, and labels.
+
+    Where `blob` is concatenated from several data layers' images, each has one.
+    """
+    joined = (la for la in net.layer if la.type == "Concat" and blob in la.top)
+    images = {blob, *(bottom for layer in joined for bottom in layer.bottom)}
     for layer in net.layer:
         if layer.type in DATA:
             layer.type = "Input"
@@ -140,7 +145,7 @@ def without_data(net: caffe_pb2.NetParameter, image: Shape, blob: str) -> None:
                 if field.name.endswith("_param"):
                     layer.ClearField(field.name)
             for top in layer.top:
-                layer.input_param.shape.add(dim=image if top == blob else (1,))
+                layer.input_param.shape.add(dim=image if top in images else (1,))
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,7 @@ class Reproduction:
     labels: Sequence[int] = LABELS
     limit: int | None = None
     variants: Sequence[str] = VARIANTS
+    few_labels_variants: Sequence[str] = FEW_LABELS_VARIANTS
     epochs: dict[int, float] = field(default_factory=lambda: dict(EPOCHS))
 
     # --- what there is
@@ -171,7 +172,7 @@ class Reproduction:
     def few_labels_models(self) -> list[Model]:
         """By number of labels, then row, then seed."""
         rows = [("baseline", "baseline", 0), (CONTROL, "baseline", 4)]
-        rows += [(variant, variant, 4) for variant in FEW_LABELS_VARIANTS]
+        rows += [(variant, variant, 4) for variant in self.few_labels_variants]
         return [
             Model(
                 name,
