@@ -12,15 +12,27 @@ use_project_python("caffe", "lmdb", "numpy", "PIL")
 import figures  # noqa: E402
 import numpy as np  # noqa: E402
 import runs  # noqa: E402
+import unseen  # noqa: E402
 from images import read_image  # noqa: E402
 from inference import Model, add_model_arguments, squared_error  # noqa: E402
 
+IMAGE_HELP = (
+    "an image file; val:N or train:N, the N-th image of the data set; or "
+    + ", ".join(unseen.PREFIX + name for name in unseen.NAMES)
+    + ", which no data set has"
+)
+
 
 def load(model: Model, name: str) -> np.ndarray:
-    """uint8 (C, h, w) of a file, or of val:N or train:N, the N-th of the data set."""
+    """uint8 (C, h, w) of a file, of val:N or train:N, the N-th of the data set, or of
+    unseen:NAME, as large as the network reads images."""
     match = re.fullmatch(r"(val|train):(\d+)", name)
     if match:
         return model.images(match[1]).image(int(match[2]))
+    if name.startswith(unseen.PREFIX):
+        prepare = model.images("val").preprocessing
+        side = max(prepare.shorter_edge, *prepare.shape[1:])
+        return unseen.load(name.removeprefix(unseen.PREFIX), side)
     return read_image(Path(name))
 
 
@@ -51,7 +63,7 @@ def main() -> int:
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="an image file, or val:N or train:N, the N-th image of the data set",
+        help=IMAGE_HELP,
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.png")
     parser.add_argument(
