@@ -23,7 +23,7 @@ setup(
         "scipy",
     ],
     extras_require={
-        "test": ["hypothesis", "onnx", "onnxruntime", "pytest"],
+        "test": ["hypothesis", "onnx", "onnxruntime", "playwright", "pytest"],
         "onnx": ["onnx"],  # export_weights to .onnx
         "torch": ["torch==2.13.0", "torchvision==0.28.0"],  # import of .pth and .pt
     },

@@ -49,7 +49,7 @@ class Outcome:
     not_finite: tuple[str, float, int] | None = None
     last: int | None = None
     seconds: float = 0.0
-    peak_memory: int | None = None
+    peak_memory: int | None = field(default=None, compare=False)  # varies
 
 
 @dataclass

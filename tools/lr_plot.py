@@ -57,7 +57,9 @@ def draw(
         )
         if curve.choice.best is not None:
             rest = 100 * (1 - curve.choice.decrease / curve.choice.start)
-            axes.plot(curve.rate * curve.choice.best, rest, "o", color=mark.color, **RING)
+            axes.plot(
+                curve.rate * curve.choice.best, rest, "o", color=mark.color, **RING
+            )
         if limit < float("inf"):
             at_the_foot = {"transform": axes.get_xaxis_transform(), "clip_on": False}
             axes.plot(curve.rate * limit, 0.03, "x", color=mark.color, **at_the_foot)

@@ -4,6 +4,20 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+fail() { echo "tools/test.sh: $*" >&2; exit 2; }
+
+# The report is tested in a real browser.
+if ! command -v chromium >/dev/null; then
+  command -v apt-get >/dev/null ||
+    fail "the browser chromium is missing; install it, and run this again."
+  [ "$(id -u)" = 0 ] ||
+    fail "the browser chromium is missing; run: sudo apt-get install chromium"
+  echo "installing chromium"
+  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+    apt-get -qq install -y --no-install-recommends chromium; } >/dev/null 2>&1 ||
+    fail "installing chromium failed; run: apt-get update && apt-get install chromium"
+fi
+
 fork/build.sh --tests
 rm -rf build/test-runs # what earlier code trained proves nothing
 RUNS_DIR=build/test-runs tools/demo.sh --quick

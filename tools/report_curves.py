@@ -1,0 +1,103 @@
+"""Training curves for a report, thinned, from a stage's log."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from caffelog import SEPARATOR, Iteration, Series, parse_line, read_lines
+from runs import relative
+from runtime import UserError
+
+MOST_POINTS = 600
+"""Of a series; more are no longer told apart on a screen."""
+
+RECENT = 10
+"""Displays over which a running stage's speed is averaged."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What a log says.
+
+    series: {"name", "phase" (training or test), "x" (iterations), "y" (values, None
+    where one is not finite)} of each output and of the total loss. iteration: the last
+    one displayed. rate: iterations/s, of late; None where the log does not say. began:
+    when the last session did.
+    """
+
+    series: tuple[dict[str, Any], ...] = ()
+    iteration: int | None = None
+    rate: float | None = None
+    began: datetime | None = None
+
+
+def curves(log: Path) -> Curves:
+    """Of a log that may grow; none where there is no log. Raises UserError where it
+    cannot be read."""
+    try:
+        state = log.stat()
+        return _read(log, state.st_mtime_ns, state.st_size)
+    except FileNotFoundError:
+        return Curves()
+    except OSError as error:
+        raise UserError(
+            f"{relative(log)} cannot be read: {error.strerror}; it has no curves here."
+        ) from error
+
+
+@lru_cache(maxsize=256)
+def _read(log: Path, _changed: int, _size: int) -> Curves:
+    with log.open(encoding="utf-8", errors="replace") as file:
+        lines = file.readlines()
+    parsed = read_lines(lines)
+    series = []
+    if len(parsed.loss[0]):
+        series.append(_series("total loss", "training", parsed.loss))
+    for phase, outputs in (("training", parsed.train), ("test", parsed.test)):
+        series += [_series(name, phase, values) for name, values in outputs.items()]
+    iteration = int(parsed.loss[0][-1]) if len(parsed.loss[0]) else None
+    return Curves(tuple(series), iteration, *_last_session(lines))
+
+
+def _series(name: str, phase: str, values: Series) -> dict[str, Any]:
+    x, y = thinned(values)
+    return {
+        "name": name,
+        "phase": phase,
+        "x": x.tolist(),
+        "y": [value if isfinite(value) else None for value in y.tolist()],
+    }
+
+
+def thinned(values: Series) -> Series:
+    """At most MOST_POINTS of a series, evenly, the first and last one kept."""
+    count = len(values[0])
+    if count <= MOST_POINTS:
+        return values
+    kept = np.linspace(0, count - 1, MOST_POINTS).round().astype(int)
+    return values[0][kept], values[1][kept]
+
+
+def _last_session(lines: list[str]) -> tuple[float | None, datetime | None]:
+    """Iterations/s over its last displays, and when it began.
+
+    The rate of a session's first display means nothing.
+    """
+    rates: list[float] = []
+    began = None
+    for line in reversed(lines):
+        if line.startswith(SEPARATOR):
+            with suppress(ValueError, IndexError):
+                began = datetime.fromisoformat(line.split()[1])
+            break
+        event = parse_line(line) if len(rates) <= RECENT else None
+        if isinstance(event, Iteration) and event.rate is not None:
+            rates.append(event.rate)
+    recent = [rate for rate in rates[:-1] if rate > 0][:RECENT]
+    rate = len(recent) / sum(1 / rate for rate in recent) if recent else None
+    return rate, began
