@@ -24,4 +24,14 @@ const int kParallelCount = 1 << 15;
 #define CAFFE_PARALLEL_SIMD(count)
 #endif
 
+/// Does `operation` for each i of 0 to count - 1, as above. Short loops don't even ask
+/// OpenMP, which takes longer than they do: Softmax makes hundreds a batch.
+#define CAFFE_ELEMENTWISE(count, operation) \
+  if ((count) < caffe::kParallelCount) { \
+    for (int i = 0; i < (count); ++i) { operation; } \
+  } else { \
+    CAFFE_PARALLEL_SIMD(count) \
+    for (int i = 0; i < (count); ++i) { operation; } \
+  }
+
 #endif  // CAFFE_UTIL_PARALLEL_HPP_
