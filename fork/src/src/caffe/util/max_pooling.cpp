@@ -108,8 +108,9 @@ static void MaxPoolPlane(const PoolingGrid& grid, const Dtype* values, Dtype* ma
   }
 }
 
-// Whether the windows are 2 wide and lie side by side, and rows are so long that vectors
-// pay: on narrower planes, which stay in the cache, jumping to each switch is as fast.
+// Whether the windows are 2 wide and lie side by side, and rows are so long that
+// vectors pay: on narrower planes, which stay in the cache, jumping to each switch is
+// as fast.
 // A float no longer tells the places of larger planes apart.
 static bool InPairs(const PoolingGrid& grid) {
   return grid.kernel_w == 2 && grid.stride_w == 2 && grid.pad_w == 0
@@ -278,5 +279,9 @@ INSTANTIATE_MAX_POOLING(float, float);
 INSTANTIATE_MAX_POOLING(float, int);
 INSTANTIATE_MAX_POOLING(double, double);
 INSTANTIATE_MAX_POOLING(double, int);
+
+#undef INSTANTIATE_MAX_POOLING
+#undef INLINE
+#undef VECTOR_CLONES
 
 }  // namespace caffe
