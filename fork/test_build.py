@@ -207,4 +207,7 @@ def test_the_path_to_the_source_is_one_word_to_the_compiler(project):
         capture_output=True,
         text=True,
     ).stdout.splitlines()
-    assert words == [f"-fmacro-prefix-map={project.root}/build/caffe-src/="]
+    assert words == [
+        f"-fmacro-prefix-map={project.root}/build/caffe-src/=",
+        "-fno-trapping-math",
+    ]

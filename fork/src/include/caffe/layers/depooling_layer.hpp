@@ -6,6 +6,7 @@
 #include "caffe/blob.hpp"
 #include "caffe/layer.hpp"
 #include "caffe/proto/caffe.pb.h"
+#include "caffe/util/max_pooling.hpp"
 
 namespace caffe {
 
@@ -102,10 +103,13 @@ class DepoolingLayer : public Layer<Dtype> {
   }
   /// Fails with a sentence about switch `index` of `switches`.
   void RefuseSwitch(const Blob<Dtype>& switches, int index) const;
-  void CheckSwitches(const Blob<Dtype>& switches) const;
-  void ForwardAverage(int planes, const Dtype* values, Dtype* unpooled) const;
-  void BackwardAverage(int planes, const Dtype* unpooled_diff,
-      Dtype* value_diff) const;
+  /// The same about the first switch that is no place of the plane.
+  void RefuseSwitches(const Blob<Dtype>& switches) const;
+  PoolingGrid Grid() const;
+  /// One plane's; adds to `unpooled` and, unless NULL, to `landed`.
+  void ForwardAverage(const Dtype* values, Dtype* unpooled, Dtype* landed) const;
+  /// One plane's.
+  void BackwardAverage(const Dtype* unpooled_diff, Dtype* value_diff) const;
 
   /// AVE, FIX, or MAX (for SWITCH, too).
   PoolingParameter_PoolMethod method_;

@@ -4,6 +4,8 @@
 
 #include "caffe/layers/depooling_layer.hpp"
 #include "caffe/util/math_functions.hpp"
+#include "caffe/util/max_pooling.hpp"
+#include "caffe/util/parallel.hpp"
 
 namespace caffe {
 
@@ -207,99 +209,64 @@ void DepoolingLayer<Dtype>::RefuseSwitch(const Blob<Dtype>& switches,
 }
 
 template <typename Dtype>
-void DepoolingLayer<Dtype>::CheckSwitches(const Blob<Dtype>& switches) const {
+void DepoolingLayer<Dtype>::RefuseSwitches(const Blob<Dtype>& switches) const {
   const Dtype* data = switches.cpu_data();
-  const int count = switches.count();
   const Dtype places = y_.plane * x_.plane;
-  // Without a branch or an early end, so that the compiler can use vectors.
-  bool good = true;
-  for (int i = 0; i < count; ++i) {
-    const bool inside = data[i] >= 0 && data[i] < places;
-    const int place = static_cast<int>(inside ? data[i] : Dtype(0));
-    good &= inside & (place == data[i]);
-  }
-  if (good) { return; }
-  for (int i = 0; i < count; ++i) {
+  for (int i = 0; i < switches.count(); ++i) {
     if (!(data[i] >= 0 && data[i] < places && data[i] == std::floor(data[i]))) {
       RefuseSwitch(switches, i);
     }
   }
 }
 
-// Adds each value to its place. `places` goes on from plane to plane by `step`:
-// every plane has its own switches, but all share the fixed places.
-template <typename Dtype, typename Index>
-static void Scatter(int planes, int pooled, int plane, int step,
-    const Index* places, const Dtype* values, Dtype* unpooled) {
-  for (int n = 0; n < planes; ++n) {
-    for (int i = 0; i < pooled; ++i) {
-      unpooled[static_cast<int>(places[i])] += values[i];
-    }
-    places += step;
-    values += pooled;
-    unpooled += plane;
-  }
+template <typename Dtype>
+PoolingGrid DepoolingLayer<Dtype>::Grid() const {
+  return {y_.plane, x_.plane, y_.pooled, x_.pooled, y_.kernel, x_.kernel,
+      y_.stride, x_.stride, y_.pad, x_.pad};
 }
 
+// How many switches point to each place. Those of plane n start at n * step.
 template <typename Dtype, typename Index>
-static void Count(int planes, int pooled, int plane, int step,
-    const Index* places, Dtype* landed) {
+static void CountSwitches(int planes, ptrdiff_t pooled, ptrdiff_t plane, ptrdiff_t step,
+    const Index* switches, Dtype* landed) {
+#pragma omp parallel for if (planes * plane >= kParallelCount)
   for (int n = 0; n < planes; ++n) {
-    for (int i = 0; i < pooled; ++i) {
-      landed[static_cast<int>(places[i])] += 1;
+    std::fill(landed + n * plane, landed + (n + 1) * plane, Dtype(0));
+    for (ptrdiff_t i = 0; i < pooled; ++i) {
+      landed[n * plane + static_cast<int>(switches[n * step + i])] += 1;
     }
-    places += step;
-    landed += plane;
-  }
-}
-
-template <typename Dtype, typename Index>
-static void Gather(int planes, int pooled, int plane, int step,
-    const Index* places, const Dtype* unpooled_diff, Dtype* value_diff) {
-  for (int n = 0; n < planes; ++n) {
-    for (int i = 0; i < pooled; ++i) {
-      value_diff[i] = unpooled_diff[static_cast<int>(places[i])];
-    }
-    places += step;
-    unpooled_diff += plane;
-    value_diff += pooled;
   }
 }
 
 template <typename Dtype>
-void DepoolingLayer<Dtype>::ForwardAverage(int planes, const Dtype* values,
-    Dtype* unpooled) const {
-  for (int n = 0; n < planes; ++n) {
-    for (int i = 0; i < y_.pooled; ++i) {
-      for (int j = 0; j < x_.pooled; ++j) {
-        const Dtype share = *values++ / (y_.Extent(i) * x_.Extent(j));
-        for (int y = y_.Begin(i); y < y_.End(i); ++y) {
-          for (int x = x_.Begin(j); x < x_.End(j); ++x) {
-            unpooled[y * x_.plane + x] += share;
-          }
+void DepoolingLayer<Dtype>::ForwardAverage(const Dtype* values, Dtype* unpooled,
+    Dtype* landed) const {
+  for (int i = 0; i < y_.pooled; ++i) {
+    for (int j = 0; j < x_.pooled; ++j) {
+      const Dtype share = *values++ / (y_.Extent(i) * x_.Extent(j));
+      for (int y = y_.Begin(i); y < y_.End(i); ++y) {
+        for (int x = x_.Begin(j); x < x_.End(j); ++x) {
+          unpooled[y * x_.plane + x] += share;
+          if (landed) { landed[y * x_.plane + x] += 1; }
         }
       }
     }
-    unpooled += y_.plane * x_.plane;
   }
 }
 
 template <typename Dtype>
-void DepoolingLayer<Dtype>::BackwardAverage(int planes,
-    const Dtype* unpooled_diff, Dtype* value_diff) const {
-  for (int n = 0; n < planes; ++n) {
-    for (int i = 0; i < y_.pooled; ++i) {
-      for (int j = 0; j < x_.pooled; ++j) {
-        Dtype sum = 0;
-        for (int y = y_.Begin(i); y < y_.End(i); ++y) {
-          for (int x = x_.Begin(j); x < x_.End(j); ++x) {
-            sum += unpooled_diff[y * x_.plane + x];
-          }
+void DepoolingLayer<Dtype>::BackwardAverage(const Dtype* unpooled_diff,
+    Dtype* value_diff) const {
+  for (int i = 0; i < y_.pooled; ++i) {
+    for (int j = 0; j < x_.pooled; ++j) {
+      Dtype sum = 0;
+      for (int y = y_.Begin(i); y < y_.End(i); ++y) {
+        for (int x = x_.Begin(j); x < x_.End(j); ++x) {
+          sum += unpooled_diff[y * x_.plane + x];
         }
-        *value_diff++ = sum / (y_.Extent(i) * x_.Extent(j));
       }
+      *value_diff++ = sum / (y_.Extent(i) * x_.Extent(j));
     }
-    unpooled_diff += y_.plane * x_.plane;
   }
 }
 
@@ -307,41 +274,32 @@ template <typename Dtype>
 void DepoolingLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
       const vector<Blob<Dtype>*>& top) {
   const int planes = bottom[0]->num() * bottom[0]->channels();
-  const int pooled = y_.pooled * x_.pooled;
-  const int plane = y_.plane * x_.plane;
+  const ptrdiff_t pooled = y_.pooled * x_.pooled;
+  const ptrdiff_t plane = y_.plane * x_.plane;
   const Dtype* values = bottom[0]->cpu_data();
   Dtype* unpooled = top[0]->mutable_cpu_data();
   Dtype* landed = top.size() > 1 ? top[1]->mutable_cpu_data() : NULL;
-  caffe_set(top[0]->count(), Dtype(0), unpooled);
-  if (landed) {
-    caffe_set(top[1]->count(), Dtype(0), landed);
-  }
   if (UsesSwitches()) {
-    CheckSwitches(*bottom[1]);
     const Dtype* switches = bottom[1]->cpu_data();
-    Scatter(planes, pooled, plane, pooled, switches, values, unpooled);
+    if (!ScatterToSwitches(Grid(), planes, pooled, switches, values, unpooled)) {
+      RefuseSwitches(*bottom[1]);
+    }
     if (landed) {
-      Count(planes, pooled, plane, pooled, switches, landed);
+      CountSwitches(planes, pooled, plane, pooled, switches, landed);
     }
   } else if (method_ == PoolingParameter_PoolMethod_FIX) {
     const int* places = fixed_places_.cpu_data();
-    Scatter(planes, pooled, plane, 0, places, values, unpooled);
+    ScatterToSwitches(Grid(), planes, 0, places, values, unpooled);
     if (landed) {
-      Count(planes, pooled, plane, 0, places, landed);
+      CountSwitches(planes, pooled, plane, 0, places, landed);
     }
   } else {
-    ForwardAverage(planes, values, unpooled);
-    for (int n = 0; landed && n < planes; ++n) {
-      for (int i = 0; i < y_.pooled; ++i) {
-        for (int j = 0; j < x_.pooled; ++j) {
-          for (int y = y_.Begin(i); y < y_.End(i); ++y) {
-            for (int x = x_.Begin(j); x < x_.End(j); ++x) {
-              landed[y * x_.plane + x] += 1;
-            }
-          }
-        }
-      }
-      landed += plane;
+#pragma omp parallel for if (planes * plane >= kParallelCount)
+    for (int n = 0; n < planes; ++n) {
+      Dtype* counts = landed ? landed + n * plane : NULL;
+      std::fill(unpooled + n * plane, unpooled + (n + 1) * plane, Dtype(0));
+      if (counts) { std::fill(counts, counts + plane, Dtype(0)); }
+      ForwardAverage(values + n * pooled, unpooled + n * plane, counts);
     }
   }
 }
@@ -356,18 +314,21 @@ void DepoolingLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top,
   }
   if (!propagate_down[0]) { return; }
   const int planes = bottom[0]->num() * bottom[0]->channels();
-  const int pooled = y_.pooled * x_.pooled;
-  const int plane = y_.plane * x_.plane;
+  const ptrdiff_t pooled = y_.pooled * x_.pooled;
+  const ptrdiff_t plane = y_.plane * x_.plane;
   const Dtype* unpooled_diff = top[0]->cpu_diff();
   Dtype* value_diff = bottom[0]->mutable_cpu_diff();
   if (UsesSwitches()) {
-    Gather(planes, pooled, plane, pooled, bottom[1]->cpu_data(), unpooled_diff,
+    GatherFromSwitches(Grid(), planes, pooled, bottom[1]->cpu_data(), unpooled_diff,
         value_diff);
   } else if (method_ == PoolingParameter_PoolMethod_FIX) {
-    Gather(planes, pooled, plane, 0, fixed_places_.cpu_data(), unpooled_diff,
+    GatherFromSwitches(Grid(), planes, 0, fixed_places_.cpu_data(), unpooled_diff,
         value_diff);
   } else {
-    BackwardAverage(planes, unpooled_diff, value_diff);
+#pragma omp parallel for if (planes * plane >= kParallelCount)
+    for (int n = 0; n < planes; ++n) {
+      BackwardAverage(unpooled_diff + n * plane, value_diff + n * pooled);
+    }
   }
 }
 
