@@ -15,7 +15,7 @@ log=$root/build/caffe-build.log
 
 # Of upstream's tests those that a network here trains or is evaluated through.
 our_tests=augmentation,depooling_layer,safe_inv_layer,image_output_layer
-our_tests+=,gaussian_noise_layer,parallel_layers
+our_tests+=,gaussian_noise_layer,parallel_layers,dnnl_convolution_layer
 used_tests=accuracy_layer,blob,common,concat_layer,convolution_layer,data_layer
 used_tests+=,data_transformer,db,deconvolution_layer,eltwise_layer
 used_tests+=,euclidean_loss_layer,filler,flatten_layer,gradient_based_solver
@@ -36,8 +36,10 @@ Builds the patched Caffe and installs it to build/caffe: bin/, lib/, python/caff
   --clean          remove what was built before, except the download, and start over
   --help           print this
 
-  CAFFE_SOURCE=DIR in the environment: build from this Caffe tree, which stays as it
-  is, instead of fetching one.
+  In the environment:
+  CAFFE_SOURCE=DIR  build from this Caffe tree, which stays as it is, instead of
+                    fetching one
+  DNNL=OFF          build without oneDNN (libdnnl-dev), whose layers are the fast ones
 END
 }
 
@@ -47,6 +49,12 @@ fail() {  # fail CODE SENTENCE
 }
 
 trap 'echo "fork/build.sh: interrupted; run it again to go on." >&2; exit 130' INT TERM
+
+case ${DNNL=ON} in
+  ON) packages=$(cat fork/packages.txt) ;;
+  OFF) packages=$(grep -v '^libdnnl-dev$' fork/packages.txt) ;;
+  *) fail 2 "DNNL in the environment is $DNNL; it can be ON, the default, or OFF." ;;
+esac
 
 tests='' clean=''
 for argument; do
@@ -64,10 +72,10 @@ done
 install_packages() {
   local missing
   command -v dpkg-query >/dev/null || return 0  # not Debian: find_tools decides
-  # shellcheck disable=SC2046  # one word a package
+  # shellcheck disable=SC2086  # one word a package
   missing=$({ dpkg-query -W -f '${db:Status-Status} ${Package}\n' \
-    $(cat fork/packages.txt) 2>/dev/null || true; } | sed -n 's/^installed //p' |
-    sort | comm -13 - <(sort fork/packages.txt) | tr '\n' ' ')
+    $packages 2>/dev/null || true; } | sed -n 's/^installed //p' |
+    sort | comm -13 - <(sort <<<"$packages") | tr '\n' ' ')
   [ -n "$missing" ] || return 0
   [ "$(id -u)" = 0 ] ||
     fail 2 "Debian packages are missing; run: sudo apt-get install ${missing% }"
@@ -107,7 +115,7 @@ configure() {
     -DCMAKE_CXX_FLAGS="\"-fmacro-prefix-map=$source/=\" -fno-trapping-math" \
     -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=14 \
     -DCPU_ONLY=ON -DBLAS=Open -DUSE_OPENMP=ON -DBUILD_docs=OFF -DBUILD_matlab=OFF \
-    -Dpython_version=3 -DPYTHON_EXECUTABLE="$root/.venv/bin/python" \
+    -DUSE_DNNL="$DNNL" -Dpython_version=3 -DPYTHON_EXECUTABLE="$root/.venv/bin/python" \
     "$@" >>"$log" 2>&1 ||
     fail 1 "configuring failed: $(grep -m1 -A2 'CMake Error' "$log" |
       tr -s '\n ' ' ') The whole log: $log"
@@ -150,7 +158,7 @@ flock --nonblock 9 || { echo "waiting for another build to end"; flock 9; }
 wanted=$(python3 fork/prepare.py --fingerprint) || exit
 tools/venv.sh
 wanted+=" $(.venv/bin/python -c 'import platform as p; from importlib import metadata
-print("python", p.python_version(), "numpy", metadata.version("numpy"))')"
+print("python", p.python_version(), "numpy", metadata.version("numpy"))') dnnl $DNNL"
 
 if [ "$(cat "$installed/made-from" 2>/dev/null)" != "$wanted" ]; then
   free=$(df --output=avail -BM build | tail -n 1 | tr -dc 0-9)
@@ -159,6 +167,8 @@ if [ "$(cat "$installed/made-from" 2>/dev/null)" != "$wanted" ]; then
   : >"$log"
   python3 fork/prepare.py "$source" || exit
   configure
+  [ "$DNNL" = OFF ] || grep -q 'oneDNN *: *Yes' "$log" ||
+    echo "oneDNN 2.6 is not there: building without its fast layers"
   run_make "compiling Caffe" all
   make -C "$objects" install >>"$log" 2>&1 ||
     fail 1 "installing to $installed failed: $(tail -n 1 "$log")"

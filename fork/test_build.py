@@ -80,7 +80,11 @@ class Project:
             text=True,
             cwd=cwd,
             env={
-                **{k: v for k, v in os.environ.items() if k != "CAFFE_SOURCE"},
+                **{
+                    k: v
+                    for k, v in os.environ.items()
+                    if k not in ("CAFFE_SOURCE", "DNNL")
+                },
                 "PATH": f"{self.programs}{os.pathsep}{os.environ['PATH']}",
                 "CALLS": str(self.calls),
                 "INSTALLED": str(self.installed),
@@ -105,6 +109,34 @@ def test_root_gets_missing_packages_in_a_fresh_clone(project):
     update, install = project.calls.read_text().splitlines()
     assert update == "apt-get -qq update"
     assert install.endswith(" ccache libgflags-dev") and " install -y " in install
+
+
+def test_without_onednn_its_package_is_not_asked_for(project):
+    project.miss("libdnnl-dev", "ccache")
+    done = project.build(user=1000, DNNL="OFF")
+    assert done.stderr.endswith("run: sudo apt-get install ccache\n")
+    done = project.build(user=1000)
+    assert done.stderr.endswith("run: sudo apt-get install ccache libdnnl-dev\n")
+
+
+@pytest.mark.parametrize("chosen", [{}, {"DNNL": "OFF"}])
+def test_cmake_is_told_whether_onednn_is_wanted(project, chosen):
+    write_program(
+        project.programs / "cmake",
+        'for word; do case $word in -DUSE_DNNL=*) echo "$word" >>"$CALLS"; esac; done\n'
+        "exit 1\n",
+    )
+    project.build(**chosen)
+    assert project.calls.read_text() == f"-DUSE_DNNL={chosen.get('DNNL', 'ON')}\n"
+
+
+def test_onednn_is_on_or_off(project):
+    done = project.build(DNNL="maybe")
+    assert done.returncode == 2 and project.calls.read_text() == ""
+    assert done.stderr == (
+        "fork/build.sh: DNNL in the environment is maybe;"
+        " it can be ON, the default, or OFF.\n"
+    )
 
 
 def test_nothing_is_installed_where_all_is_there(project):
