@@ -416,3 +416,16 @@ def test_no_page_where_its_folder_is_missing(tmp_path, swwae, monkeypatch, capsy
     assert ended.value.code == 2
     assert "there is no folder" in capsys.readouterr().err
     assert not Path(out).parent.exists()
+
+
+def test_a_collapse_is_named_and_its_figures_shown(tmp_path, swwae):
+    change = {"conv1/pool": {"before": 2.0, "after": 0.01}}
+    write(swwae[4], activations=change, warning="the encoder has collapsed: why.")
+    experiment = collect([swwae[4].folder.parent])
+    stage = next(s for s in experiment.stages if s.run.stage == 4)
+    (found,) = report_tables.activations(stage)
+    assert (found.name, found.before, found.after) == ("conv1/pool", 2.0, 0.01)
+    assert found.share == pytest.approx(0.5)
+    page = sections(tables_of(experiment, []))
+    assert "the encoder has collapsed: why." in page["notices"]
+    assert "conv1/pool" in page["losses"] and ">0.5<" in page["losses"]

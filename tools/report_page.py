@@ -25,7 +25,7 @@ from generator.paper import TABLE_1_COLUMNS
 FOLDER = Path(__file__).resolve().parent / "report"
 
 HEADINGS = {
-    "notices": "What is missing",
+    "notices": "What is missing or wrong",
     "stages": "Stages, time and memory",
     "provenance": "What was run",
     "results": "Classification errors",
@@ -60,6 +60,7 @@ class Tables:
     purposes = STAGES
     provenance = staticmethod(tables.provenance)
     losses = staticmethod(tables.losses)
+    activations = staticmethod(tables.activations)
 
     @property
     def net(self) -> str:

@@ -179,7 +179,8 @@ def _faults(stage: Stage) -> list[str]:
             f"{title} is finished, but {relative(stage.run.final_weights)} is gone:"
             f" {stage.command} --force"
         ]
-    return []
+    warning = status.get("warning")
+    return [f"{title}: {warning}"] if isinstance(warning, str) else []
 
 
 def _not_started(last: Run, started: list[Run]) -> list[str]:

@@ -186,6 +186,32 @@ def losses(stage: Stage) -> list[Loss]:
     ]
 
 
+@dataclass(frozen=True)
+class Activation:
+    """Mean square of an encoder's activation before and after joint training."""
+
+    name: str
+    before: float | None
+    after: float | None
+
+    @property
+    def share(self) -> float | None:
+        """Of what it was, in percent; None where that cannot be told."""
+        if not self.before or self.after is None:
+            return None
+        return 100 * self.after / self.before
+
+
+def activations(stage: Stage) -> list[Activation]:
+    """What a joint stage did to the activations that it reconstructs (status.json)."""
+    return [
+        Activation(
+            name, number(_dict(each).get("before")), number(_dict(each).get("after"))
+        )
+        for name, each in _dict(stage.status.get("activations")).items()
+    ]
+
+
 def _reconstruction_losses(stage: Stage) -> list[str]:
     """Their blobs, in the order in which the network makes what they compare with."""
     if not stage.run.network.is_file():
