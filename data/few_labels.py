@@ -10,6 +10,7 @@ unlabelled_lmdb, all training images in their order with the label -1.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 import sys
@@ -28,6 +29,7 @@ import creating  # noqa: E402
 import datum_lmdb  # noqa: E402
 import lmdb  # noqa: E402
 import numpy as np  # noqa: E402
+from arguments import at_least  # noqa: E402
 from datum import Datum  # noqa: E402
 from google.protobuf.message import DecodeError  # noqa: E402
 from progress import Counter  # noqa: E402
@@ -44,16 +46,28 @@ SLACK = 1.5
 
 @dataclass(frozen=True)
 class Source:
-    """The training images. labels: int64 (images,), in the order of the keys."""
+    """The training images. labels: int64 (images,), in the order of the keys.
+
+    digest: SHA-256 of all records, in that order.
+    """
 
     path: Path
     labels: np.ndarray
+    digest: str
 
     @property
     def record(self) -> dict:
         """What tells one state of the database from another."""
-        size = (self.path / datum_lmdb.DATABASE).stat().st_size
-        return {"source": self.path.name, "bytes": size, "images": len(self.labels)}
+        return {
+            "source": self.path.name,
+            "images": len(self.labels),
+            "records_sha256": self.digest,
+        }
+
+    @property
+    def bytes(self) -> int:
+        """Of its file."""
+        return (self.path / datum_lmdb.DATABASE).stat().st_size
 
     def values(self) -> Iterator[bytes]:
         """Every record, in the order of the keys."""
@@ -81,22 +95,24 @@ def read(path: Path) -> Source:
     """Raises UserError where an entry is no Datum, or has no label."""
     datum = Datum()
     labels = []
-    with opened(path) as environment, environment.begin() as transaction:
-        for key, value in transaction.cursor():
-            try:
+    digest = hashlib.sha256()
+    try:
+        with opened(path) as environment, environment.begin() as transaction:
+            for value in transaction.cursor().iternext(keys=False):
+                digest.update(value)
                 datum.ParseFromString(value)
-            except DecodeError:
-                raise UserError(
-                    f"{path}: entry {key.decode(errors='replace')} is no Datum; make"
-                    " the database again."
-                ) from None
-            labels.append(datum.label)
+                labels.append(datum.label)
+    except (DecodeError, lmdb.Error) as error:
+        raise UserError(
+            f"{path} is damaged after {len(labels):,} entries ({error}); make the"
+            " database again."
+        ) from None
     if not labels or min(labels) < 0:
         raise UserError(
             f"{path}: expected images with labels from 0 on, found"
             f" {'a label ' + str(min(labels)) if labels else 'no image'}."
         )
-    return Source(path, np.array(labels))
+    return Source(path, np.array(labels), digest.hexdigest())
 
 
 def drawn(labels: np.ndarray, count: int, seed: int) -> list[int]:
@@ -193,12 +209,10 @@ def main() -> None:
         metavar="DIR",
         help=f"the folder of {TRAIN} (default: that of Fashion-MNIST)",
     )
-    parser.add_argument(
-        "--labels", type=creating.natural_number, required=True, metavar="N"
-    )
+    parser.add_argument("--labels", type=at_least(1), required=True, metavar="N")
     parser.add_argument(
         "--seed",
-        type=creating.natural_number,
+        type=at_least(0),
         default=1,
         metavar="N",
         help="by which the images with labels are drawn (default: %(default)s)",
@@ -224,7 +238,7 @@ def main() -> None:
             else:
                 values = picked(source, chosen)
             share = count / len(source.labels)
-            room = int(SLACK * share * source.record["bytes"]) + (1 << 20)
+            room = int(SLACK * share * source.bytes) + (1 << 20)
             if shutil.disk_usage(folder).free < room:
                 raise UserError(
                     f"{path} takes {datum_lmdb.megabytes(room)}, more than {folder}"

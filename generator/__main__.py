@@ -185,7 +185,7 @@ def generate(options: argparse.Namespace) -> None:
         if variant.has_decoder or depth == network.depth
     ]
     if network.name not in NETWORKS:
-        check_origin(network, out)
+        check_origin(network, out, options)
     texts = render(plans, data_options(options))
     write(texts, out)
     print(summary(network, depths[-1]))
@@ -202,13 +202,17 @@ def data_options(options: argparse.Namespace) -> str:
     return text
 
 
-def check_origin(network: Network, out: Path) -> None:
-    """Raises UserError where another file's network has the name already."""
-    path = network.source.partition(" --")[0]
+def check_origin(network: Network, out: Path, options: argparse.Namespace) -> None:
+    """Raises UserError where another file's network has the name already, or one that
+    was made with other options from a built-in network, unless all its variants are
+    made anew."""
+    path, mark = network.source.partition(" --")[0], " --"
+    if options.net in NETWORKS and options.variant != "all":
+        path, mark = network.source, " --variant "
     for known in sorted((out / "models" / network.name).rglob("*.prototxt")):
         with known.open(encoding="utf-8", errors="replace") as file:
             head = file.readline()
-        found = re.search(r"python -m generator (.+?) --", head)
+        found = re.search(rf"python -m generator (.+?){mark}", head)
         if found and found[1] != path:
             raise UserError(
                 f"{known.parent} was generated from {found[1]}, not from {path}; give"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from .errors import UserError
-from .layers import Layer, number_text
+from .layers import Layer
 from .sequence import DataSet, FewLabels, Network
 
 UNLABELLED = -1
@@ -121,4 +121,7 @@ def _without_unlabelled(layer: Layer) -> Layer:
 
 def epochs_text(epochs: Mapping[int, float]) -> str:
     """As `parse_epochs` reads them."""
-    return ",".join(f"{stage}={number_text(each)}" for stage, each in epochs.items())
+    return ",".join(
+        f"{stage}={f'{each:.6f}'.rstrip('0').rstrip('.')}"
+        for stage, each in epochs.items()
+    )

@@ -83,7 +83,17 @@ def test_longer_stages_keep_the_shares_of_their_rates():
 
 def test_epochs_are_read_and_written():
     assert derived.parse_epochs("0=10,4=2.5") == {0: 10, 4: 2.5}
-    assert derived.epochs_text({0: 10.0, 4: 2.5}) == "0=10,4=2.5"
+    for text in ("0=10,4=2.5", "0=0.000001", "2=1000000"):
+        assert derived.epochs_text(derived.parse_epochs(text)) == text
+
+
+def test_one_name_has_one_setting(tmp_path):
+    """Else a stage 4 would go on from stages of other lengths."""
+    arguments = ["vgg8", "--labels", "100", "--out", str(tmp_path)]
+    assert main([*arguments, "--epochs", "4=1", "--variant", "swwae-all"]) == 0
+    again = [*arguments, "--epochs", "4=9", "--variant"]
+    assert main([*again, "sae-all"]) == 2
+    assert main([*again, "all"]) == 0
 
 
 @pytest.mark.parametrize("text", ["", "1=3", "0=0", "0=-1", "0=x", "0=1,0=2", "5=1"])

@@ -115,6 +115,23 @@ def test_impossible_numbers(folder, labels, said):
     assert [path.name for path in folder.iterdir()] == ["train_lmdb"]
 
 
+def test_the_same_images_in_another_order_are_others(folder):
+    run(folder, "--labels", 10)
+    environment = lmdb.open(str(folder / "train_lmdb"), map_size=1 << 24)
+    with environment, environment.begin(write=True) as transaction:
+        keys = [b"%08d" % index for index in range(IMAGES)]
+        values = [transaction.get(key) for key in keys]
+        for key, value in zip(keys, values[::-1], strict=True):
+            transaction.put(key, value)
+    assert "--force makes it anew" in run(folder, "--labels", 10, code=2)
+
+
+def test_a_damaged_database_is_named(folder):
+    data = folder / "train_lmdb/data.mdb"
+    data.write_bytes(data.read_bytes()[:8192] + b"\xff" * (data.stat().st_size - 8192))
+    assert "is damaged" in run(folder, "--labels", 10, code=2)
+
+
 def test_no_training_images(tmp_path):
     assert "give --data DIR" in run(tmp_path, "--labels", 10, code=2)
 

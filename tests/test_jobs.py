@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,40 @@ def test_a_failure_leaves_out_what_needs_it_and_nothing_else(make, tmp_path):
     assert outcome.left_out == ["next", "last"]
     assert (tmp_path / "other").is_file() and not (tmp_path / "last").exists()
     assert "bad failed: wrong: the reason (" in said
+
+
+def test_what_needs_a_job_that_is_done_again_is_asked_again(make, tmp_path):
+    """As when weights were trained anew: what was made of the old ones is stale."""
+    jobs = [make("a"), make("b", "a"), make("c", "b"), make("other")]
+    run(jobs)
+    (tmp_path / "a").unlink()
+    schedule = Schedule(jobs, 1, io.StringIO())
+    assert [job.name for job in schedule.remaining] == ["a", "b", "c"]
+    made = tmp_path / "a"
+
+    def is_newer():
+        path = tmp_path / "b"
+        return path.is_file() and path.stat().st_mtime_ns > made.stat().st_mtime_ns
+
+    stale = replace(jobs[1], is_done=is_newer)
+    outcome, _ = run([jobs[0], stale, *jobs[2:]], at_once=1)
+    assert not outcome.failed
+    assert len(written(tmp_path, "b")) == 2 and len(written(tmp_path, "other")) == 1
+
+
+def test_what_is_stale_is_begun_anew(make, tmp_path):
+    job = make("a")
+    script = ["sh", "-c", f"cd {tmp_path}; echo $0 > a"]
+    job = replace(job, command=script, anew=["--force"], is_stale=lambda: True)
+    run([job])
+    assert (tmp_path / "a").read_text() == "--force\n"
+
+
+def test_results_can_be_written_after_every_job(make):
+    counted = []
+    jobs = [make("a"), make("b")]
+    Schedule(jobs, 1, io.StringIO(), lambda: counted.append(1)).run()
+    assert len(counted) == 2
 
 
 def test_a_command_that_succeeds_without_its_result_has_failed(make):

@@ -140,10 +140,10 @@ def test_a_cell_is_the_mean_and_the_deviation_of_the_seeds():
     assert body[head.index("convolution, top-1, val")] == tables.MISSING
 
 
-def test_one_seed_has_no_deviation_and_a_missing_one_is_left_out():
+def test_one_seed_has_no_deviation_and_a_missing_one_is_told():
     rows = [row("baseline", 9.0), row("baseline", 0.0, 2) | {"top1_error": None}]
     head, body = cells(tables.errors(rows))
-    assert body[head.index("single-crop, top-1, val")] == "9.00"
+    assert body[head.index("single-crop, top-1, val")] == "9.00 (1 of 2)"
 
 
 def test_results_of_lower_depths_are_not_taken_for_the_model_s():
@@ -186,12 +186,17 @@ def test_the_paper_s_table_is_the_paper_s():
     assert body[-2][place] == "8.13"  # SWWAE-all
 
 
-def test_results_add_up_the_time_of_all_sessions(plan):
-    reproduce.write(plan, "tools/reproduce.sh", 10.0)
-    rows = reproduce.write(plan, "tools/reproduce.sh", 5.5)
+def test_results_are_written_with_what_they_are_of(plan):
+    rows = reproduce.write(plan, "tools/reproduce.sh", 15.5)
     content = json.loads((plan.out / "results.json").read_text())
     assert content["seconds"] == 15.5 and content["rows"] == rows
+    assert content["iterations_at_most"] is None
     assert len(rows) == len(plan.measurements())
+    assert reproduce._seconds_before(plan.out / "results.json") == 15.5
+
+
+def test_a_trial_s_tables_say_so():
+    assert reproduce.text_of([row("baseline", 9.0)], 3).startswith("A TRIAL of 3")
 
 
 @pytest.mark.parametrize("labels", ["5", "100,x", "60001", ""])
@@ -225,8 +230,39 @@ def test_everything_runs_once_and_its_results_fill_the_tables(tmp_path):
     ours, paper = text.split("The paper's")
     assert tables.MISSING not in ours
     assert Schedule(plan.jobs, 2, said).remaining == []
-    # what was trained with other settings is not passed off as this
-    weights = plan.table_models()[0].run.final_weights
-    weights.with_name("status.json").write_text("{}")
-    with pytest.raises(UserError, match="is damaged"):
-        Schedule(plan.jobs, 2, said)
+    # what was trained by another seed, or for less long, is not passed off as this
+    model = plan.table_models()[0]
+    assert model.is_trained
+    status = model.run.status()
+    for wrong in ({"seed": 77}, {"iterations": 1}):
+        model.run.write_status(status | wrong)
+        assert not model.is_trained
+        left = {job.name for job in Schedule(plan.jobs, 2, said).remaining}
+        assert {job.name for job in plan.jobs if FULL in job.name} <= left
+    model.run.write_status(status)
+    assert Schedule(plan.jobs, 2, said).remaining == []
+    # nor what was measured of fewer images
+    path = model.run.folder / "results.json"
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps([result | {"images": 7} for result in found]))
+    assert {row["images"] for row in reproduce.write(plan, "", 1.0)} == {500, 100, None}
+    # nor what was begun from weights that have changed since
+    weights = plan.table_models()[1].run.previous.final_weights
+    weights.write_bytes(weights.read_bytes() + b"\0")
+    stale = [job for job in Schedule(plan.jobs, 2, said).remaining if job.is_stale()]
+    assert any(job.name.startswith(f"{FULL}/baseline stage 4") for job in stale)
+
+
+def test_one_at_a_time_in_a_folder(tmp_path):
+    refused = pytest.raises(UserError, match="another tools/reproduce.sh is at work")
+    with reproduce.only_one(tmp_path), refused, reproduce.only_one(tmp_path):
+        pass
+    with reproduce.only_one(tmp_path):
+        pass
+
+
+def test_a_file_is_no_folder_for_runs():
+    command = [ROOT / "tools/reproduce.py", "--labels", "none", "--out", "README.md"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "cannot hold the runs" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,5 +1,6 @@
 """Results beside the weights that they are of."""
 
+import hashlib
 import json
 
 import pytest
@@ -28,29 +29,33 @@ RESULT = {
 def run(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "ROOT", tmp_path)
     found = Run("vgg8", "sae-all", 4, None, tmp_path / "runs")
-    finish(found, "1" * 64)
+    finish(found, b"weights")
     return found
 
 
-def finish(run, checksum):
+def finish(run, content):
     run.folder.mkdir(parents=True, exist_ok=True)
-    run.final_weights.write_bytes(b"weights")
-    status = {"state": "finished", "iterations": 5, "weights_out": {"sha256": checksum}}
-    run.write_status(status)
+    run.final_weights.write_bytes(content)
+    run.write_status({"state": "finished", "iterations": 5})
+
+
+def record(run, result):
+    return results.record(run, result, results.checksum_of(run.final_weights))
 
 
 def test_what_is_recorded_is_known(run):
     assert results.known(run) == []
-    results.record(run, RESULT)
+    record(run, RESULT)
     (found,) = results.known(run)
-    assert found == RESULT | {"weights_sha256": "1" * 64}
+    checksum = hashlib.sha256(b"weights").hexdigest()
+    assert found == RESULT | {"weights_sha256": checksum}
 
 
 def test_the_same_is_replaced_and_another_added(run):
-    results.record(run, RESULT)
-    results.record(run, RESULT | {"top1_error": 8.0})
+    record(run, RESULT)
+    record(run, RESULT | {"top1_error": 8.0})
     for other in ({"depth": 2}, {"scheme": "convolution"}, {"split": "train"}):
-        results.record(run, RESULT | other)
+        record(run, RESULT | other)
     found = results.known(run)
     assert [each["top1_error"] for each in found] == [8, 9, 9, 9]
     wanted = RESULT | {"depth": 2, "top1_error": None}
@@ -59,16 +64,23 @@ def test_the_same_is_replaced_and_another_added(run):
 
 
 def test_results_of_weights_that_are_gone_are_not_known(run):
-    results.record(run, RESULT)
-    finish(run, "2" * 64)
+    record(run, RESULT)
+    finish(run, b"others")
     assert results.known(run) == []
-    results.record(run, RESULT | {"depth": 1})
+    record(run, RESULT | {"depth": 1})
     assert [each["depth"] for each in results.known(run)] == [1]
     assert len(json.loads((run.folder / results.NAME).read_text())) == 1
 
 
+def test_a_result_of_weights_that_were_replaced_meanwhile_is_dropped(run):
+    before = results.checksum_of(run.final_weights)
+    finish(run, b"others")
+    assert not results.record(run, RESULT, before)
+    assert not (run.folder / results.NAME).exists()
+
+
 def test_results_of_a_run_that_is_trained_again_are_not_known(run):
-    results.record(run, RESULT)
+    record(run, RESULT)
     run.write_status(run.status() | {"state": "running"})
     assert results.known(run) == []
 
@@ -94,5 +106,5 @@ def test_a_damaged_file_is_named(run, text, said):
     with pytest.raises(UserError, match=said):
         results.known(run)
     with pytest.raises(UserError, match=said):
-        results.record(run, RESULT)
+        record(run, RESULT)
     assert (run.folder / results.NAME).read_text() == text

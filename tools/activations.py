@@ -6,6 +6,8 @@ before and after training shows it.
 """
 
 import os
+import sys
+from math import isfinite
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -39,13 +41,19 @@ def changes(net_path: Path, before: Path, after: Path) -> Change:
     """Mean squares of what a network reconstructs, with two files of weights.
 
     They are over the first test batch. net_path: a train_val.prototxt. {} where only
-    the image is reconstructed. Raises UserError where Caffe ends.
+    the image is reconstructed, or where there are no test images. Raises UserError
+    where Caffe ends.
     """
     blobs = targets(net_path)
-    if not blobs:
+    if not blobs or not _has_test_images(net_path):
         return {}
-    found = [_mean_squares(net_path, weights, blobs) for weights in (before, after)]
-    return {blob: {"before": found[0][blob], "after": found[1][blob]} for blob in blobs}
+    old = _mean_squares(net_path, before, blobs)
+    new = _mean_squares(net_path, after, blobs)
+    return {
+        blob: {"before": old[blob], "after": new[blob]}
+        for blob in blobs
+        if isfinite(old[blob]) and isfinite(new[blob])
+    }
 
 
 def collapsed(change: Change) -> str | None:
@@ -62,6 +70,13 @@ def collapsed(change: Change) -> str | None:
         f" {', of '.join(fallen)} of what it was, as zeros are easy to reconstruct."
         " Lower the loss_weight of the macro-layers' losses, and start from a trained"
         " classifier (stages 0 to 3)."
+    )
+
+
+def _has_test_images(net_path: Path) -> bool:
+    layers = [la for la in network.read(net_path).layer if la.type in network.DATA]
+    return any(
+        caffe.TRAIN not in [rule.phase for rule in layer.include] for layer in layers
     )
 
 
@@ -85,6 +100,8 @@ def _mean_squares(net_path: Path, weights: Path, blobs: list[str]) -> dict[str, 
 def _measure(
     net_path: Path, weights: Path, blobs: list[str], sender: Connection
 ) -> None:
+    with open(os.devnull, "w") as nowhere:  # Caffe prints all of a network it refuses
+        os.dup2(nowhere.fileno(), sys.stderr.fileno())
     os.chdir(ROOT)  # LMDBs are named relative to it
     caffe.set_mode_cpu()
     net = caffe.Net(str(net_path), caffe.TEST, weights=str(weights))

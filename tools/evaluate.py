@@ -181,6 +181,7 @@ def evaluated(
     images: drawn with seed 0, None for all. progress: is told how many are done, and of
     how many. Raises UserError where weights, networks or images are missing.
     """
+    checksum = results.checksum_of(run.final_weights)
     model = SCHEMES[scheme](run.net, run.variant, depth, run.final_weights)
     database = model.images(split)
     places = selected(len(database), images)
@@ -193,7 +194,7 @@ def evaluated(
         model, database, places, progress=lambda done: progress(done, len(places))
     )
     result = entry(model, split, seed, errors)
-    results.record(run, result)
+    results.record(run, result, checksum)
     return result
 
 
@@ -292,6 +293,8 @@ def main() -> int:
         options.weights,
         gpus[0] if gpus else None,
     )
+    owner = results.owner(model.weights_file)
+    checksum = results.checksum_of(model.weights_file) if owner else ""
     images = model.images(options.split)
     total = len(images)
     places = selected(total, options.images, options.seed, options.limit)
@@ -311,9 +314,8 @@ def main() -> int:
         print(f"\n{paper_table.comparison([*others, result])}")
     if options.json:
         write_json(options.json, result)
-    owner = results.owner(model.weights_file)
-    if owner is not None and owner.is_finished() and options.limit is None:
-        results.record(owner, result)  # where tools/report.py looks
+    if owner is not None and options.limit is None:
+        results.record(owner, result, checksum)  # where tools/report.py looks
     return 0
 
 

@@ -30,14 +30,19 @@ def nothing() -> float:
     return 0.0
 
 
+def never() -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Job:
     """One command.
 
     name: of it, for people, and its key. needs: names of the jobs before it. is_done:
-    whether its result is there; raises UserError where it is there and out of date.
-    cost: how much work it is, in a unit that all jobs share. share: how much of it has
-    been done, 0 to 1, while it runs. log: where its output goes.
+    whether its result is there, and of what its needs are now. cost: how much work it
+    is, in a unit that all jobs share. share: how much of it has been done, 0 to 1,
+    while it runs. log: where its output goes. anew: what is added to the command where
+    is_stale says that what is there must not be gone on with.
     """
 
     name: str
@@ -48,6 +53,8 @@ class Job:
     cost: float = 1.0
     environment: Mapping[str, str] = field(default_factory=dict)
     share: Callable[[], float] = nothing
+    anew: Sequence[str] = ()
+    is_stale: Callable[[], bool] = never
 
 
 @dataclass
@@ -61,18 +68,23 @@ class Outcome:
 
 
 class Schedule:
-    """Jobs, the ones that others need first in the sequence."""
+    """Jobs in the order in which they are to run, as far as their needs let them."""
 
     def __init__(
-        self, jobs: Iterable[Job], at_once: int, stream: TextIO = sys.stdout
+        self,
+        jobs: Iterable[Job],
+        at_once: int,
+        stream: TextIO = sys.stdout,
+        finished: Callable[[], None] = lambda: None,
     ) -> None:
-        """at_once: commands that run at a time. Raises UserError where a job's result
-        is out of date."""
+        """at_once: commands that run at a time. finished: is called after each job."""
+        self._finished = finished
         self._jobs = {job.name: job for job in jobs}
         self._at_once = at_once
         self._stream = stream
         self._screen = stream.isatty()
-        self._done = {job.name for job in self._jobs.values() if job.is_done()}
+        self._done: set[str] = set()
+        self._settle(set(self._jobs))
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._outcome = Outcome()
         self._started = monotonic()
@@ -111,6 +123,29 @@ class Schedule:
         self._outcome.interrupted = self._stopping
         return self._outcome
 
+    def _settle(self, names: set[str]) -> None:
+        """Finds out which of these jobs are done: those whose needs are, too."""
+        self._done -= names
+        open_ = [job for job in self._jobs.values() if job.name in names]
+        while ready := [job for job in open_ if self._done.issuperset(job.needs)]:
+            self._done.update(job.name for job in ready if job.is_done())
+            open_ = [job for job in open_ if job not in ready]
+
+    def _dependents(self, name: str) -> set[str]:
+        """The jobs that need one, directly or by others."""
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            before = waiting.pop()
+            new = {
+                job.name
+                for job in self._jobs.values()
+                if before in job.needs and job.name not in found
+            }
+            found |= new
+            waiting += new
+        return found
+
     def _stop(self, number: int, frame: object) -> None:
         self._stopping = True
 
@@ -122,6 +157,8 @@ class Schedule:
             job = self._jobs[name]
             if process.returncode == 0 and job.is_done():
                 self._done.add(name)
+                self._settle(self._dependents(name))
+                self._finished()
             elif not self._stopping:
                 self._outcome.failed.append(name)
                 self._say(f"{name} failed: {_last_line(job.log)}")
@@ -179,11 +216,13 @@ class Schedule:
 
 def _launch(job: Job) -> subprocess.Popen[bytes]:
     """In a process group of its own, so that Ctrl-C reaches it through us alone."""
-    job.log.parent.mkdir(parents=True, exist_ok=True)
+    command = [*job.command, *(job.anew if job.is_stale() else ())]
     try:
-        with job.log.open("wb") as log:
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with job.log.open("ab") as log:
+            log.truncate(0)
             return subprocess.Popen(
-                list(job.command),
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -192,7 +231,10 @@ def _launch(job: Job) -> subprocess.Popen[bytes]:
                 process_group=0,
             )
     except OSError as error:
-        raise UserError(f"{job.command[0]} cannot be run: {error.strerror}.") from error
+        raise UserError(
+            f"{job.command[0]} cannot be run, or {relative(job.log)} not written:"
+            f" {error.strerror}."
+        ) from error
 
 
 def _last_line(log: Path) -> str:

@@ -1,6 +1,7 @@
 """What a stage needs before it can begin, and the command that makes it."""
 
 import argparse
+import re
 from pathlib import Path
 
 import network
@@ -69,7 +70,13 @@ def require_databases(net: caffe_pb2.NetParameter, path: Path) -> None:
             continue
         script = folder.parent / "create.py"
         mend = "data/README.md says how one is made"
-        if script.is_file():
+        few = re.fullmatch(r"(?:un)?labelled(?:(\d+)_seed(\d+))?_lmdb", folder.name)
+        if few and few[1]:
+            mend = f"run data/few_labels.py --labels {few[1]} --seed {few[2]}"
+            mend += f" --data {relative(folder.parent)}"
+        elif few:
+            mend = "data/few_labels.py makes it"
+        elif script.is_file():
             mend = f"run {relative(script)}"
         raise UserError(
             f"the data in {source}, which {relative(path)} reads, is missing: {mend}."

@@ -7,11 +7,16 @@ networks and runs that the tables share are made once.
 """
 
 import argparse
+import fcntl
 import json
 import os
+import shlex
 import subprocess
 import sys
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from runtime import BUILD_COMMAND, ROOT, UserError, run, use_project_python
@@ -31,6 +36,10 @@ from generator.networks import NETWORKS  # noqa: E402
 
 PROGRAM = "reproduce.sh"  # what people start, and see in errors
 FAILED, INTERRUPTED = 1, 130
+RESULTS = "results.json"
+WRITE_INTERVAL = 300.0
+"""Seconds after which results are written again while jobs run."""
+
 CLASSES = NETWORKS[NET].scores.shape[0]
 IMAGES = NETWORKS[NET].data.train_images
 
@@ -94,11 +103,42 @@ def _parser() -> argparse.ArgumentParser:
 
 def prepare(plan: Reproduction) -> None:
     """Networks and databases, in seconds."""
+    generate(plan)
+    for arguments in plan.draws():
+        _run(["data/few_labels.py", *arguments])
+
+
+def generate(plan: Reproduction) -> None:
+    """The networks and solvers alone."""
     python = relative(Path(sys.executable))
     for arguments in plan.generations():
         _run([python, "-m", "generator", *arguments])
-    for arguments in plan.draws():
-        _run(["data/few_labels.py", *arguments])
+
+
+@contextmanager
+def only_one(out: Path) -> Iterator[None]:
+    """Makes the folder and holds it; UserError where another reproduction does, or
+    where it cannot be a folder."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(out, os.O_RDONLY)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{relative(out)} cannot hold the runs: {error.strerror}; choose another"
+            " folder with --out DIR."
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError(
+            f"another tools/{PROGRAM} is at work in {relative(out)}: wait until it has"
+            " ended, or give another --out DIR."
+        ) from None
+    finally:
+        os.close(descriptor)
 
 
 def _run(command: list[str]) -> None:
@@ -112,22 +152,21 @@ def _run(command: list[str]) -> None:
 def write(plan: Reproduction, command: str, seconds: float) -> list[dict]:
     """results.json and tables.md in the output's folder; returns the rows.
 
-    seconds: that this session ran; those of earlier ones are added.
+    seconds: of all sessions.
     """
-    path = plan.out / "results.json"
     rows = [each.row for each in plan.measurements()]
     content = {
         "command": command,
-        "seconds": round(seconds + _seconds_before(path), 1),
+        "seconds": round(seconds, 1),
+        "iterations_at_most": plan.limit,
         "host": provenance.host(),
         "versions": provenance.versions(CAFFE),
         "rows": rows,
     }
-    plan.out.mkdir(parents=True, exist_ok=True)
-    with whole_file(path, "w") as file:
+    with whole_file(plan.out / RESULTS, "w") as file:
         file.write(json.dumps(content, indent=1) + "\n")
     with whole_file(plan.out / "tables.md", "w") as file:
-        file.write(text_of(rows) + "\n")
+        file.write(text_of(rows, plan.limit) + "\n")
     return rows
 
 
@@ -139,9 +178,10 @@ def _seconds_before(path: Path) -> float:
         return 0.0
 
 
-def text_of(rows: list[dict]) -> str:
-    """The tables, one under another."""
-    parts = [
+def text_of(rows: list[dict], limit: int | None) -> str:
+    """The tables, one under another. limit: of the iterations, in a trial."""
+    parts = [] if limit is None else [f"A TRIAL of {limit} iterations a stage at most."]
+    parts += [
         "Errors in percent, mean ± standard deviation over seeds.",
         tables.errors(rows),
         "The paper's, of VGG-16 on ILSVRC 2012 (Table 1):",
@@ -178,28 +218,47 @@ def main(arguments: list[str] | None = None) -> int:
     plan = Reproduction(
         (ROOT / options.out).resolve(), options.seeds, options.labels, options.max_iter
     )
-    command = " ".join([f"tools/{PROGRAM}", *arguments])
+    command = shlex.join([f"tools/{PROGRAM}", *arguments])
     if options.tables:
+        generate(plan)
         rows = [each.row for each in plan.measurements()]
-        print(text_of(rows))
+        print(text_of(rows, plan.limit))
         say_missing(rows)
         return 0
+    with only_one(plan.out):
+        return reproduce(plan, options.jobs, command)
+
+
+def reproduce(plan: Reproduction, at_once: int, command: str) -> int:
+    """Runs what is missing; the exit code."""
     prepare(plan)
-    schedule = Schedule(plan.jobs, options.jobs)
+    before = _seconds_before(plan.out / RESULTS)
+    written = 0.0
+
+    def finished() -> None:
+        """So that a kill loses little of what is known."""
+        nonlocal written
+        if schedule.seconds - written > WRITE_INTERVAL:
+            written = schedule.seconds
+            write(plan, command, before + written)
+
+    schedule = Schedule(plan.jobs, at_once, finished=finished)
     count, left = len(plan.jobs), len(schedule.remaining)
     print(
-        f"{NET}, seeds 1 to {options.seeds}: {count:,} jobs, {count - left:,} done before;"
-        f" {options.jobs} at a time, logs in {relative(plan.out)}/seed*/logs",
+        f"{NET}, seeds 1 to {plan.seeds}: {count:,} jobs, {count - left:,} done before;"
+        f" {at_once} at a time, logs in {relative(plan.out)}/seed*/logs",
         flush=True,
     )
-    outcome = schedule.run()
-    rows = write(plan, command, schedule.seconds)
+    try:
+        outcome = schedule.run()
+    finally:
+        rows = write(plan, command, before + schedule.seconds)
     if outcome.interrupted:
         print(f"{PROGRAM}: interrupted; the same command goes on", file=sys.stderr)
         return INTERRUPTED
-    print(f"\n{text_of(rows)}\n")
+    print(f"\n{text_of(rows, plan.limit)}\n")
     print(f"tables   {relative(plan.out / 'tables.md')}")
-    print(f"results  {relative(plan.out / 'results.json')}")
+    print(f"results  {relative(plan.out / RESULTS)}")
     print(f"took     {duration(schedule.seconds)}")
     if outcome.failed or outcome.left_out:
         say_missing(rows)

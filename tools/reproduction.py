@@ -16,6 +16,7 @@ import results
 from caffelog import read_log
 from jobs import Job
 from runs import Run, relative
+from runtime import UserError
 
 from generator.derived import epochs_text, few_labels_name
 from generator.networks import NETWORKS
@@ -59,7 +60,7 @@ TRIAL_IMAGES = 500
 class Model:
     """A trained network of the tables. labels: how many it was given; None: all.
 
-    stage: whose weights these are.
+    stage: whose weights these are. limit: its iterations at most, in a trial.
     """
 
     name: str
@@ -70,10 +71,16 @@ class Model:
     root: Path
     labels: int | None = None
     depth: int | None = None
+    limit: int | None = None
 
     @property
     def run(self) -> Run:
         return Run(self.net, self.variant, self.stage, self.depth, self.root)
+
+    @property
+    def is_trained(self) -> bool:
+        """As long as it is to be, with its own seed."""
+        return is_trained(self.run, self.seed, iterations_of(self.run, self.limit))
 
 
 @dataclass(frozen=True)
@@ -86,12 +93,27 @@ class Measurement:
     depth: int | None = None
 
     def find(self) -> dict | None:
-        """What has been recorded of it."""
+        """What has been recorded of it: of as many images, and of these weights."""
+        if not self.model.is_trained:
+            return None
+        wanted = (self.scheme, self.split, self.images)
         for result in results.known(self.model.run):
-            same = (result["scheme"], result["split"]) == (self.scheme, self.split)
-            if same and self.depth in (None, result["depth"]):
+            same = (result["scheme"], result["split"], result["images"]) == wanted
+            drawn_so = result["seed"] in (None, 0)
+            if same and drawn_so and self.depth in (None, result["depth"]):
                 return result
         return None
+
+    @property
+    def images(self) -> int:
+        """Of a split, or as many as are drawn of it."""
+        labels = self.model.labels
+        if self.split == "train":
+            every = NETWORKS[NET].data.train_images if labels is None else labels
+            most = TABLE_1_TRAIN_IMAGES
+        else:
+            every = most = NETWORKS[NET].data.test_images
+        return min(every, TRIAL_IMAGES if self.model.limit else most)
 
     @property
     def row(self) -> dict:
@@ -164,7 +186,7 @@ class Reproduction:
         rows = [("baseline", "baseline", 0), (CONTROL, "baseline", 4)]
         rows += [(variant, variant, 4) for variant in self.variants]
         return [
-            Model(name, FULL, variant, stage, seed, self.root(seed))
+            self._model(name, FULL, variant, stage, seed)
             for name, variant, stage in rows
             for seed in self._seeds
         ]
@@ -174,19 +196,26 @@ class Reproduction:
         rows = [("baseline", "baseline", 0), (CONTROL, "baseline", 4)]
         rows += [(variant, variant, 4) for variant in self.few_labels_variants]
         return [
-            Model(
-                name,
-                self._few_net(labels, seed),
-                variant,
-                stage,
-                seed,
-                self.root(seed),
-                labels,
+            self._model(
+                name, self._few_net(labels, seed), variant, stage, seed, labels=labels
             )
             for labels in self.labels
             for name, variant, stage in rows
             for seed in self._seeds
         ]
+
+    def _model(
+        self,
+        name: str,
+        net: str,
+        variant: str,
+        stage: int,
+        seed: int,
+        labels: int | None = None,
+        depth: int | None = None,
+    ) -> Model:
+        root = self.root(seed)
+        return Model(name, net, variant, stage, seed, root, labels, depth, self.limit)
 
     @staticmethod
     def _few_net(labels: int, seed: int) -> str:
@@ -196,15 +225,7 @@ class Reproduction:
         """Stage 3's: the stacked decoders before the encoder is trained with them."""
         deepest = NETWORKS[NET].depth
         return [
-            Model(
-                f"{variant}, pretrained",
-                FULL,
-                variant,
-                3,
-                seed,
-                self.root(seed),
-                depth=depth,
-            )
+            self._model(f"{variant}, pretrained", FULL, variant, 3, seed, depth=depth)
             for variant in self.variants
             if is_stacked(variant)
             for depth in (
@@ -277,32 +298,34 @@ class Reproduction:
             command += ["--depth", str(run.depth)]
         if source is not None and source != run.previous:
             command += ["--weights", relative(source.final_weights)]
-        iterations = 0
-        if run.stage != 1:
-            iterations = network.read_solver(run.solver).max_iter
-            if self.limit:
-                iterations = min(self.limit, iterations)
-                command += ["--max-iter", str(iterations)]
+        iterations = iterations_of(run, self.limit)
+        if self.limit and iterations:
+            command += ["--max-iter", str(iterations)]
         kind = run.variant.rpartition("-")[2]
         each = JOINT_COSTS[kind] if run.stage == 4 else COSTS[run.stage]
 
-        def is_done() -> bool:
-            if not run.is_finished() or run.status()["iterations"] < iterations:
-                return False
-            changes.refuse_changes(
-                run, source and source.final_weights, " ".join(command)
-            )
-            return True
+        def is_stale() -> bool:
+            """Whether it was begun with another seed, files, or weights than now."""
+            status = run.status()
+            if status and status.get("seed") != seed:
+                return True
+            try:
+                changes.refuse_changes(run, source and source.final_weights, "")
+            except UserError:
+                return True
+            return False
 
         return Job(
             training_name(run),
             command,
-            is_done,
+            lambda: is_trained(run, seed, iterations) and not is_stale(),
             run.root / "logs" / f"{run.place.replace('/', '-')}-stage{run.stage}.log",
             () if source is None else (training_name(source),),
             each * max(1, iterations),
             {"RUNS_DIR": relative(run.root), "OMP_NUM_THREADS": "1"},
             lambda: min(1.0, _iteration(run) / max(1, iterations)),
+            ("--force",),
+            is_stale,
         )
 
     def _measuring(self, each: Measurement) -> Job:
@@ -313,12 +336,8 @@ class Reproduction:
             command += ["--depth", str(each.depth)]
         command += ["--weights", relative(run.final_weights)]
         command += ["--scheme", each.scheme, "--split", each.split]
-        images = TABLE_1_TRAIN_IMAGES if each.split == "train" else 10000
         if self.limit:
-            images = TRIAL_IMAGES
-            command += ["--images", str(images)]
-        if each.split == "train" and each.model.labels is not None:
-            images = each.model.labels
+            command += ["--images", str(each.images)]
         what = f"{each.scheme}, {each.split}{depth}"
         place = f"{run.place.replace('/', '-')}-stage{run.stage}"
         log = f"{place}-{what.replace(', ', '-').replace(' ', '')}.log"
@@ -328,7 +347,7 @@ class Reproduction:
             lambda: each.find() is not None,
             run.root / "logs" / log,
             (training_name(run),),
-            EVALUATION_COST * images,
+            EVALUATION_COST * each.images,
             {"RUNS_DIR": relative(run.root), "OMP_NUM_THREADS": "1"},
         )
 
@@ -341,6 +360,24 @@ def decodes(model: Model, scheme: str) -> bool:
 def is_stacked(variant: str) -> bool:
     """Whether its decoder goes down to the image in one, and so from every depth."""
     return variant.endswith(("first", "all"))
+
+
+def iterations_of(run: Run, limit: int | None) -> int:
+    """That a stage trains; UserError where its solver has not been generated."""
+    if run.stage == 1:
+        return 0
+    iterations = network.read_solver(run.solver).max_iter
+    return min(limit, iterations) if limit else iterations
+
+
+def is_trained(run: Run, seed: int, iterations: int) -> bool:
+    """Whether a stage is finished, with this seed and at least so many iterations."""
+    status = run.status()
+    return (
+        run.is_finished()
+        and status.get("seed") == seed
+        and status["iterations"] >= iterations
+    )
 
 
 def training_name(run: Run) -> str:

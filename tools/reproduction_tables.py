@@ -10,23 +10,23 @@ Row = dict
 """One result of one seed: the keys are those of reproduction.Measurement.row."""
 
 
-def summary(values: Sequence[float]) -> str:
+def summary(values: Sequence[float | None]) -> str:
     """7.91 ± 0.12: the mean, and the standard deviation over seeds where there are
-    several; MISSING of none."""
-    if not values:
+    several; "(2 of 3)" behind it where a seed is None; MISSING where all are."""
+    found = [value for value in values if value is not None]
+    if not found:
         return MISSING
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{mean(values):.2f} ± {stdev(values):.2f}"
+    text = f"{mean(found):.2f}"
+    if len(found) > 1:
+        text += f" ± {stdev(found):.2f}"
+    if len(found) < len(values):
+        text += f" ({len(found)} of {len(values)})"
+    return text
 
 
-def values(rows: Sequence[Row], key: str, **wanted: object) -> list[float]:
-    """What the rows that agree in all of `wanted` have, those without it left out."""
-    return [
-        row[key]
-        for row in rows
-        if row[key] is not None and all(row[k] == v for k, v in wanted.items())
-    ]
+def values(rows: Sequence[Row], key: str, **wanted: object) -> list[float | None]:
+    """What the rows that agree in all of `wanted` have, one a seed."""
+    return [row[key] for row in rows if all(row[k] == v for k, v in wanted.items())]
 
 
 def errors(rows: Sequence[Row]) -> str:
@@ -82,9 +82,10 @@ def reconstruction(rows: Sequence[Row]) -> str:
     chosen = [
         row
         for row in rows
-        if row["recon_l2"] is not None
+        if row["depth"] is not None
         and row["labels"] is None
         and row["split"] == "val"
+        and row["scheme"] == "single-crop"
     ]
     depths = sorted({row["depth"] for row in rows if row["depth"] is not None})
     body = [

@@ -10,9 +10,11 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import paper_table
+import weights
 from runtime import UserError
 from wholefile import whole_file
 
@@ -30,23 +32,37 @@ def known(run: Run) -> list[dict]:
 
     Each has the keys of evaluate.py's JSON. Raises UserError where the file is damaged.
     """
-    weights = run.status().get("weights_out")
-    if not weights or not run.is_finished():
+    if not run.is_finished():
         return []
+    results = _read(run.folder / NAME)
+    checksum = checksum_of(run.final_weights) if results else ""
     return [
         result
-        for result in _read(run.folder / NAME)
-        if result[CHECKSUM] == weights["sha256"]
+        for result in results
+        if result[CHECKSUM] == checksum
         and (result["net"], result["variant"]) == (run.net, run.variant)
     ]
 
 
-def record(run: Run, result: dict) -> None:
+def checksum_of(weights_file: Path) -> str:
+    """SHA-256 of a file, remembered as long as the file stays as it is."""
+    status = weights_file.stat()
+    return _checksum(weights_file, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=256)
+def _checksum(path: Path, changed: int, size: int) -> str:
+    return weights.sha256(path)
+
+
+def record(run: Run, result: dict, checksum: str) -> bool:
     """Adds a result of the run's present weights, in place of an earlier one like it.
 
-    result: the keys of evaluate.py's JSON.
+    result: the keys of evaluate.py's JSON. checksum: of the weights that it is of.
+    False, and nothing is recorded, where those are the run's no longer.
     """
-    checksum = run.status()["weights_out"]["sha256"]
+    if not run.is_finished() or checksum_of(run.final_weights) != checksum:
+        return False
     path = run.folder / NAME
     with _held(run.folder):
         others = [
@@ -57,6 +73,7 @@ def record(run: Run, result: dict) -> None:
         text = json.dumps([*others, result | {CHECKSUM: checksum}], indent=2)
         with whole_file(path, "w") as file:
             file.write(text + "\n")
+    return True
 
 
 def find(run: Run, wanted: dict) -> dict | None:
@@ -64,9 +81,9 @@ def find(run: Run, wanted: dict) -> dict | None:
     return next((r for r in known(run) if _key(r) == _key(wanted)), None)
 
 
-def owner(weights: Path) -> Run | None:
+def owner(weights_file: Path) -> Run | None:
     """The run whose final weights a file is; None where it is no run's."""
-    path = Path(os.path.abspath(weights))
+    path = Path(os.path.abspath(weights_file))
     try:
         stages = stages_in(path.parent)
     except UserError:

@@ -28,7 +28,7 @@ from prerequisites import (
 )
 from progress import Progress
 from runs import CAFFE, STAGES, Run, relative
-from runtime import ROOT
+from runtime import ROOT, UserError
 from status import (
     counts,
     end,
@@ -268,9 +268,13 @@ def hand_on(stage: Run, plan: Plan, iteration: int) -> None:
 def note_activations(stage: Run, plan: Plan, status: dict[str, Any]) -> None:
     """Records what training did to the encoder's activations, and says where they are
     all but gone."""
-    change = activations.changes(
-        ROOT / plan.solver.net, plan.source, stage.final_weights
-    )
+    try:
+        change = activations.changes(
+            ROOT / plan.solver.net, plan.source, stage.final_weights
+        )
+    except UserError as error:
+        print(f"what became of the activations is not known: {error}")
+        return
     if change:
         status["activations"] = change
         status["warning"] = activations.collapsed(change)
