@@ -57,6 +57,9 @@ PREFIX = "I1124 06:20:42.123456 12345 solver.cpp:239] "
         ),
         ("Optimization stopped early.", Stopped()),
         ("Restarting data prefetching from start.", None),
+        ("Iteration 700, loss = 1.2.3", None),
+        ("Iteration 700, loss = .", None),
+        ("Iteration 700, loss = .5", Iteration(700, 0.5, None)),
         ("", None),
     ],
 )

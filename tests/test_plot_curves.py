@@ -5,7 +5,14 @@ import plot_curves
 import pytest
 from caffelog import read_lines
 from made_runs import call, make, tool
-from plot_curves import Curves, draw, iterations_in_epoch, loss_names, stage_of
+from plot_curves import (
+    Curves,
+    accuracies,
+    draw,
+    iterations_in_epoch,
+    loss_names,
+    stage_of,
+)
 from runs import Run
 from runtime import UserError
 
@@ -116,6 +123,15 @@ def is_vertical(line):
     return list(line.get_ydata()) == [0, 1]
 
 
+def test_an_accuracy_of_both_phases_is_one_of_validation():
+    lines = log_text().splitlines()
+    place = next(i for i, line in enumerate(lines) if "Train net output" in line)
+    lines.insert(place + 1, PREFIX + output("Train", 2, "accuracy", 0.25, None))
+    log = read_lines(lines)
+    assert "accuracy" in log.train
+    assert accuracies([Curves("a", log, None)]) == ["accuracy"]
+
+
 def test_epochs_are_images_seen():
     runs = [curves("a", epoch=20.0), curves("b", epoch=40.0)]
     figure = draw(runs, ["total"], "title", epochs=True)
@@ -195,6 +211,17 @@ def test_the_last_stage_that_was_started_is_drawn_or_the_one_that_is_named(tmp_p
         stage_of(folder, 3)
     with pytest.raises(UserError, match="is not of --stage 4"):
         stage_of(folder / "stage0", 4)
+
+
+def test_a_stage_whose_log_is_gone_is_named(tmp_path, capfd):
+    third = make(tmp_path, "sae-all", 3, log=log_text(), device=5)
+    make(tmp_path, "sae-all", 4).log.unlink()
+    assert stage_of(tmp_path / "vgg8/sae-all", None) == third
+    said = capfd.readouterr().err
+    assert "left out: stage 4 of vgg8/sae-all: there is no" in said
+    stage_of(tmp_path / "vgg8/sae-all/stage3", None)
+    assert capfd.readouterr().err == ""
+    assert plot_curves._gpus(third) == 1
 
 
 def test_what_is_missing_or_half_finished_is_named_and_the_rest_drawn(tmp_path):

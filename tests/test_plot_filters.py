@@ -175,6 +175,21 @@ def test_what_a_run_began_from_must_still_be_there(finetuned, files, tmp_path):
         plot_filters.finetuned(finetuned.folder)
 
 
+def test_another_stages_folder_is_refused(finetuned, tmp_path):
+    folder = tmp_path / "vgg8/swwae-all"
+    with pytest.raises(UserError, match="only stage 4 finetunes the classifier; name"):
+        plot_filters.finetuned(folder / "stage3")
+    for named in (folder, folder / "stage4"):
+        assert plot_filters.finetuned(named)[2] == finetuned.final_weights
+
+
+@pytest.mark.parametrize("came", ["x", {"path": 5}, {"path": "a"}, None])
+def test_a_status_that_does_not_say_what_a_run_began_from(came, finetuned):
+    finetuned.write_status(finetuned.status() | {"weights_in": came})
+    with pytest.raises(UserError, match="does not say which weights"):
+        plot_filters.finetuned(finetuned.folder)
+
+
 def test_a_run_that_has_not_finished_is_named(files, tmp_path):
     make(tmp_path, "sae-all", 3, files[0])
     with pytest.raises(UserError, match="stage 4, .* has not been run"):

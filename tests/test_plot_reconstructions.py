@@ -224,8 +224,8 @@ def test_a_run_serves_its_depth_and_all_below(tmp_path, capfd):
         return Run("vgg8", variant, 4, depth, tmp_path)
 
     assert depths_of(run("sae-all"), None) == [1, 2, 3]
-    assert depths_of(run("sae-first", 2), None) == [2]
-    assert depths_of(run("sae-first", 4), None) == [4]
+    assert depths_of(run("sae-first", 2), None) == [1, 2]
+    assert depths_of(run("sae-first", 4), None) == [1, 2, 3, 4]
     assert depths_of(run("swwae-layerwise"), None) == [1]
     assert depths_of(run("sae-first", 4), [4, 1, 4]) == [1, 4]
     assert capfd.readouterr().err == ""

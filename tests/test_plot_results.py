@@ -176,6 +176,10 @@ def test_a_figure_of_a_file(tmp_path):
             json.dumps({"rows": [TABLE[0] | {"top1_error": True}]}),
             "row 0 .*'top1_error'",
         ),
+        (
+            json.dumps({"rows": [TABLE[0] | {"top1_error": float("nan")}]}),
+            "row 0 .*'top1_error'",
+        ),
         (json.dumps({"rows": FEW}), "no row is of the single-crop scheme and all"),
         (json.dumps({"rows": [*TABLE, row("a", "val", 1, 5, net="x")]}), "with --net"),
     ],
@@ -200,3 +204,6 @@ def test_other_mistakes(tmp_path):
     assert (
         "neither a .png" in tool("plot_results.py", path, "--out", "a", code=2).stderr
     )
+    for start in ("nan", "inf", "x"):
+        refused = tool("plot_results.py", path, "--start", start, "--out", out, code=2)
+        assert f"'{start}' is no finite number" in refused.stderr

@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import math
+import re
 import socket
 import sys
 import threading
@@ -19,7 +21,7 @@ import report_tables
 import results
 from caffelog import SEPARATOR
 from report_curves import MOST_POINTS, curves, thinned
-from report_images import decoded_depths, one_of_each_class
+from report_images import Filters, decoded_depths, one_of_each_class
 from report_page import Pictures, page, sections, tables_of
 from report_stages import collect
 from runs import Run
@@ -146,6 +148,50 @@ def test_a_running_stage_is_as_far_as_its_log(tmp_path):
 # --- curves
 
 
+def test_a_resumed_session_is_as_far_as_it_has_displayed(tmp_path):
+    run = Run("vgg8", "baseline", 0, root=tmp_path)
+    with run.locked():
+        write(run, "running", iterations=400, max_iter=1000)
+        began = datetime.now(UTC).isoformat()
+        old = log_lines(400, 2) + log_lines(640, 2)
+        for displayed, reached in (([], 400), ([400, 420], 420)):
+            lines = "".join(log_lines(iteration, 2) for iteration in displayed)
+            run.log.write_text(f"{old}{SEPARATOR}{began} caffe train\n{lines}")
+            (stage,) = collect([tmp_path / "vgg8/baseline"]).stages
+            assert stage.iterations == reached
+
+
+def test_a_line_that_is_being_written_is_not_read(tmp_path):
+    log = tmp_path / "train.log"
+    log.write_text(log_lines(0, 2.5) + log_lines(20, 153.2).partition("53.2")[0])
+    found = curves(log)
+    assert (found.iteration, found.series[0]["y"]) == (0, [2.5])
+
+
+def test_a_session_without_a_zone_or_with_an_endless_rate(tmp_path):
+    run = Run("vgg8", "baseline", 0, root=tmp_path)
+    with run.locked():
+        write(run, "running", max_iter=10**400)
+        began = (datetime.now() - timedelta(minutes=5)).isoformat()
+        lines = "".join(log_lines(i, 2, rate) for i, rate in ((0, 1), (20, math.inf)))
+        run.log.write_text(f"{SEPARATOR}{began} caffe train\n{lines}")
+        (stage,) = collect([tmp_path / "vgg8/baseline"]).stages
+        assert stage.seconds == pytest.approx(300, abs=30)
+        assert stage.curves.rate is None and stage.seconds_left is None
+
+
+def test_a_damaged_stage_is_named_and_the_others_are_shown(tmp_path, swwae):
+    (swwae[1].folder / "status.json").write_text("[" * 200_000)
+    (swwae[2].folder / "status.json").unlink()
+    (swwae[2].folder / "status.json").mkdir()
+    found = collect([tmp_path / "vgg8/swwae-all"])
+    assert [stage.run for stage in found.stages] == [swwae[0], *swwae[3:]]
+    assert len(found.notices) == 2
+    for run, notice in zip(swwae[1:3], found.notices, strict=True):
+        assert f"{run.folder}/status.json is damaged" in notice
+        assert f"run_stage.sh {run.stage} " in notice
+
+
 def test_series_are_thinned_evenly_with_both_ends():
     x = np.arange(5000)
     kept, values = thinned((x, x / 2))
@@ -195,10 +241,14 @@ def result(**values: object) -> dict:
     } | values
 
 
+def record(run: Run, found: dict) -> None:
+    assert results.record(run, found, results.checksum_of(run.final_weights))
+
+
 def test_table_1_has_what_is_known_beside_the_papers(tmp_path, swwae):
-    results.record(swwae[4], result(images=10, top1_error=50.0))
-    results.record(swwae[4], result(depth=3))
-    results.record(swwae[4], result(depth=1, images=999, recon_l2=1.0))
+    record(swwae[4], result(images=10, top1_error=50.0))
+    record(swwae[4], result(depth=3))
+    record(swwae[4], result(depth=1, images=999, recon_l2=1.0))
     notices = []
     experiment = collect([tmp_path / "vgg8/swwae-all"])
     table = report_tables.table_1(experiment.stages, notices)
@@ -223,6 +273,19 @@ def test_damaged_results_are_named(tmp_path, swwae):
     experiment = collect([tmp_path / "vgg8/swwae-all"])
     report_tables.table_1(experiment.stages, notices)
     assert any("results.json is no JSON file" in notice for notice in notices)
+
+
+@pytest.mark.parametrize(
+    ("depth", "words"), [("a", "holds other things"), (9, "--depth 9: vgg8")]
+)
+def test_results_of_no_depth_are_named(depth, words, tmp_path, swwae):
+    record(swwae[4], result())
+    path = swwae[4].folder / results.NAME
+    (recorded,) = json.loads(path.read_text())
+    path.write_text(json.dumps([recorded | {"depth": depth}]))
+    notices = []
+    report_tables.table_1(collect([tmp_path / "vgg8/swwae-all"]).stages, notices)
+    assert len(notices) == 1 and words in notices[0]
 
 
 def test_losses_are_in_the_order_of_the_macro_layers(tmp_path, swwae):
@@ -261,6 +324,9 @@ def test_losses_are_in_the_order_of_the_macro_layers(tmp_path, swwae):
         (report_tables.bytes_text(12), "12 bytes"),
         (report_tables.seconds_text(3700), "1:01:40"),
         (report_tables.seconds_text("x"), "–"),
+        (report_tables.seconds_text(math.inf), "–"),
+        (report_tables.bytes_text(math.nan), "–"),
+        (report_tables.number_text(10**400, ",.0f"), str(10**400)),
     ],
 )
 def test_figures_for_people(text, shown):
@@ -287,6 +353,39 @@ def test_what_files_say_is_text(tmp_path):
     assert text.count("<script>") == 1 and text.count("</script>") == 2
 
 
+def test_what_is_no_number_or_no_text_leaves_the_page_whole(tmp_path):
+    run = write(Run("vgg8", "baseline", 0, root=tmp_path))
+    status = json.dumps(run.status() | {"device": "\ud800"})
+    (run.folder / "status.json").write_text(status)
+    change = {"conv1": math.nan, "conv2": 5.0}
+    shown = tables_of(collect([run.folder]), [])
+    pictures = Pictures(None, [Filters("baseline", None, None, None, change)])
+    text = page(shown, pictures, made="today", command="\udcff")
+    text.encode()
+    start = text.index('<script type="application/json" id="data">')
+    source = text[text.index(">", start) + 1 : text.index("</script>", start)]
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    assert json.loads(source, parse_constant=refuse)["filters"] == [
+        {"title": "baseline", "layer": None, "before": None, "after": None}
+    ]
+    assert ">5.0</span>" in text  # the table has them
+
+
+def test_a_stage_keeps_its_id_when_another_one_begins(tmp_path):
+    late = write(Run("vgg8", "baseline", 1, root=tmp_path))
+
+    def ids():
+        html = sections(tables_of(collect([late.folder]), []))["provenance"]
+        return re.findall(r'<details id="(.+?)"', html)
+
+    (before,) = ids()
+    write(Run("vgg8", "baseline", 0, root=tmp_path))
+    assert ids() == ["made-baseline-stage-0", before]
+
+
 # --- pictures
 
 
@@ -302,6 +401,11 @@ def test_one_of_each_class_is_named_by_its_place():
 def test_depths_up_to_that_of_the_run():
     assert decoded_depths(Run("vgg8", "sae-all", 4)) == [1, 2, 3]
     assert decoded_depths(Run("vgg8", "sae-all", 4, depth=2)) == [1, 2]
+
+
+def test_a_layerwise_decoder_inverts_the_first_macro_layer_alone():
+    for depth in (None, 2, 4):
+        assert decoded_depths(Run("vgg8", "swwae-layerwise", 4, depth)) == [1]
 
 
 # --- what --live serves
@@ -325,7 +429,7 @@ def server():
 
     thread = threading.Thread(
         target=report_live.serve,
-        args=(lambda: "<p>page</p>", data, 0, ready),
+        args=(report_live.Server(0), lambda: "<p>page</p>", data, ready),
         daemon=True,
     )
     thread.start()
@@ -363,6 +467,31 @@ def test_another_sites_name_is_refused(server):
         assert server("/", host=host)[0] == 403
 
 
+@pytest.mark.parametrize("made", [UserError("gone."), KeyError("gone")])
+def test_what_cannot_be_made_is_answered_by_a_sentence(made):
+    def fail():
+        raise made
+
+    with report_live.Server(0) as server:
+        thread = threading.Thread(
+            target=report_live.serve, args=(server, fail, fail, lambda address: None)
+        )
+        thread.start()
+        try:
+            for path in ("/", "/data.json"):
+                connection = http.client.HTTPConnection(
+                    "127.0.0.1", server.server_port, timeout=10
+                )
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                text = answer.read().decode()
+                assert answer.status == (503 if isinstance(made, UserError) else 500)
+                assert "gone" in (text if path == "/" else json.loads(text)["error"])
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def test_data_are_not_made_anew_at_once():
     made = []
     cached = report_live.Cached(lambda: made.append(1) or len(made))
@@ -377,7 +506,7 @@ def test_a_port_in_use_is_named():
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"port {port} cannot be had.*--port N"):
-            report_live.serve(str, dict, port, print)
+            report_live.Server(port)
 
 
 # --- the program
@@ -429,3 +558,26 @@ def test_a_collapse_is_named_and_its_figures_shown(tmp_path, swwae):
     page = sections(tables_of(experiment, []))
     assert "the encoder has collapsed: why." in page["notices"]
     assert "conv1/pool" in page["losses"] and ">0.5<" in page["losses"]
+
+
+def test_refusals_come_before_long_work(tmp_path, swwae, monkeypatch, capsys):
+    import report
+    import runtime
+
+    work: list[str] = []
+    for name in ("evaluate_missing", "Report"):
+        monkeypatch.setattr(report, name, lambda *_, name=name: work.append(name))
+    run = str(tmp_path / "vgg8/swwae-all")
+    (tmp_path / "report.html").mkdir()  # where the page would be written
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        for options in ([], ["--live", "--port", port]):
+            monkeypatch.setattr(sys, "argv", ["report.py", run, "--evaluate", *options])
+            with pytest.raises(SystemExit) as ended:
+                runtime.run(report.main)
+            assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "report.html is a folder" in said and "cannot be had" in said
+    assert not work

@@ -74,7 +74,7 @@ class Fatal:
 
 Event = Iteration | Output | LearningRate | BeginTest | Snapshot | Stopped | Fatal
 
-_NUMBER = r"([-+]?(?:nan|inf|[\d.]+(?:e[-+]?\d+)?))"
+_NUMBER = r"([-+]?(?:nan|inf|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?))"
 _PREFIX = re.compile(r"([IWEF])\d{4,8} [\d:.]+ +\d+ [^\]]+\] ")
 _ITERATION = re.compile(
     rf"Iteration (\d+)(?: \({_NUMBER} iter/s, .*\))?, loss = {_NUMBER}$"

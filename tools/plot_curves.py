@@ -54,18 +54,22 @@ class Curves:
 def stage_of(folder: Path, stage: int | None) -> Run:
     """A run's stage (None: the last that was started) that has a log.
 
-    A stage's own folder stands for that stage. Raises UserError where there is none.
+    A stage's own folder stands for that stage. Later ones whose log is gone are named
+    on stderr. Raises UserError where there is none.
     """
     started = runs.stages_in(folder)
     named = plotting.named_stage(folder)
     if stage is not None and named not in (None, stage):
         raise UserError(f"{runs.relative(folder)} is not of --stage {stage}.")
     wanted = named if stage is None else stage
-    found = [run_ for run_ in started if wanted in (None, run_.stage)]
-    found = [run_ for run_ in found if run_.log.is_file() and run_.stage != 1]
+    able = [run_ for run_ in started if wanted in (None, run_.stage)]
+    able = [run_ for run_ in able if run_.stage != 1]
+    found = [run_ for run_ in able if run_.log.is_file()]
     if not found:
         what = "no stage of it" if wanted is None else f"no stage {wanted} of it"
         raise UserError(f"{runs.relative(folder)}: {what} has left a training log.")
+    for run_ in able[able.index(found[-1]) + 1 :]:
+        plotting.leave_out(f"{run_.title}: there is no {runs.relative(run_.log)}.")
     return found[-1]
 
 
@@ -115,7 +119,8 @@ def iterations_in_epoch(run_: Run) -> float | None:
 
 def _gpus(run_: Run) -> int:
     """How many it was trained on: each reads a batch. 1 for the CPU."""
-    used = re.match(r"GPU (\d+(?:, \d+)*)", run_.status().get("device", ""))
+    device = run_.status().get("device")
+    used = re.match(r"GPU (\d+(?:, \d+)*)", str(device))
     return len(used[1].split(",")) if used else 1
 
 
@@ -141,10 +146,10 @@ def loss_names(curves: Sequence[Curves], wanted: Sequence[str] | None) -> list[s
 
 
 def accuracies(curves: Sequence[Curves]) -> list[str]:
-    """Test outputs that are no losses: Accuracy layers' tops."""
+    """Test outputs that are no losses, nor a decoder's: Accuracy layers' tops."""
     names = dict.fromkeys(name for curve in curves for name in curve.log.test)
-    losses = {name for c in curves for name in (*c.log.weights, *c.log.train)}
-    return [name for name in names if name not in losses]
+    losses = {name for curve in curves for name in curve.log.weights}
+    return [n for n in names if n not in losses and not n.startswith(DECODER)]
 
 
 @plotting.style()

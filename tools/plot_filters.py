@@ -24,6 +24,7 @@ import weights  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from prerequisites import DECODER, require  # noqa: E402
+from report_stages import file_record  # noqa: E402
 from runs import Run  # noqa: E402
 
 from generator.layers import shape_text  # noqa: E402
@@ -168,8 +169,15 @@ def table(changes: list[Change]) -> str:
 def finetuned(folder: Path) -> tuple[str, Path, Path]:
     """The network, and the weights that stage 4 of a run began from and left.
 
-    Raises UserError where it has not finished, or what it began from is gone.
+    Raises UserError where it has not finished, or what it began from is gone, or the
+    folder is another stage's.
     """
+    if plotting.named_stage(folder) not in (None, FINETUNING):
+        raise UserError(
+            f"{runs.relative(folder)}: only stage {FINETUNING} finetunes the"
+            f" classifier; name {runs.relative(folder.absolute().parent)}, or give"
+            " --before, --after and --net."
+        )
     stages = runs.stages_in(folder)
     last = stages[-1]
     if last.stage != FINETUNING or not last.is_finished():
@@ -180,9 +188,14 @@ def finetuned(folder: Path) -> tuple[str, Path, Path]:
             f" {state or 'has not been run'}; run it, or give --before, --after and"
             " --net."
         )
-    came = last.status().get("weights_in") or {}
-    before = ROOT / came.get("path", "no weights")
-    if not before.is_file() or weights.sha256(before) != came.get("sha256"):
+    came = file_record(last.status().get("weights_in"))
+    if came is None:
+        raise UserError(
+            f"the status.json of {last.title} does not say which weights it began from;"
+            f" run {last.command} --force, or give --before, --after and --net."
+        )
+    before = ROOT / came["path"]
+    if not before.is_file() or weights.sha256(before) != came["sha256"]:
         raise UserError(
             f"{runs.relative(before)} is no longer what {last.title} began from; run"
             f" {last.command} --force, or give --before, --after and --net."

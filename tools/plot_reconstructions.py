@@ -90,18 +90,16 @@ def depths_of(run_: Run, wanted: Sequence[int] | None) -> list[int | None]:
     """The depths that a run's decoder serves, of those wanted (None: all it was made
     for), the shallowest first. Those that it does not serve are named on stderr.
 
-    A run of the default depth serves that and all below it, one of a depth of its own
-    that depth. A layerwise decoder serves depth 1: it inverts each macro-layer alone.
+    A stacked decoder serves its depth and all below. A layerwise one serves depth 1: it
+    inverts each macro-layer alone. None in the list: the run's own, where its number is
+    not known.
     """
-    default, _ = runs.depths(run_.net)
-    own = default if run_.depth is None else run_.depth
-    if own is None:
-        return [None]
     stacked = find_variant(run_.variant).stacked
-    deepest = own if stacked else 1
+    deepest = (run_.depth or runs.depths(run_.net)[0]) if stacked else 1
+    if deepest is None:
+        return [None]
     if wanted is None:
-        first = 1 if run_.depth is None else own
-        return list(range(min(first, deepest), deepest + 1))
+        return list(range(1, deepest + 1))
     for depth in sorted(set(wanted)):
         if depth > deepest:
             serves = f"decodes from {deepest}" + (" at most" if deepest > 1 else "")
@@ -119,8 +117,10 @@ def layer_name(run_: Run, depth: int | None) -> str:
         macro = NETWORKS[run_.net].macro_layers[depth - 1]
         pooled = macro.layers[-1].type == "Pooling"
         return f"pool{depth}" if pooled else macro.output.name
-    model_depth = _model_depth(run_, depth)
-    path = Run(run_.net, run_.variant, 4, model_depth).models / "deploy.prototxt"
+    path = (
+        Run(run_.net, run_.variant, 4, model_depth(run_, depth)).models
+        / "deploy.prototxt"
+    )
     layers = network.read(path).layer
     decoders = (layer for layer in layers if layer.name.startswith(DECODER))
     read = [la.bottom[0] for la in decoders if not la.bottom[0].startswith(DECODER)]
@@ -129,8 +129,9 @@ def layer_name(run_: Run, depth: int | None) -> str:
     return f"pool{depth}" if pooled and depth is not None else blob
 
 
-def _model_depth(run_: Run, depth: int | None) -> int | None:
-    """That of the network which decodes from `depth`: a layerwise variant's all do."""
+def model_depth(run_: Run, depth: int | None) -> int | None:
+    """That of the network which decodes from a depth of `depths_of`: a layerwise
+    variant's all do."""
     return depth if find_variant(run_.variant).stacked else run_.depth
 
 
@@ -207,8 +208,8 @@ def main() -> int:
         type=arguments.at_least(1),
         action="append",
         metavar="N",
-        help="decode from macro-layer N; may be repeated (default: the run's depth and,"
-        " where that is the network's default one, all below)",
+        help="decode from macro-layer N; may be repeated (default: the run's depth and"
+        " all below)",
     )
     parser.add_argument(
         "--images",
@@ -241,8 +242,8 @@ def main() -> int:
     pictures, originals, rows = None, [], []
     for depth, stage, label in jobs:
         try:
-            model_depth = _model_depth(stage, depth)
-            model = Model(stage.net, stage.variant, model_depth, stage.final_weights)
+            network_depth = model_depth(stage, depth)
+            model = Model(stage.net, stage.variant, network_depth, stage.final_weights)
         except UserError as error:
             plotting.leave_out(error)
             continue

@@ -10,6 +10,7 @@ import argparse
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ use_project_python("matplotlib", "numpy")
 
 import numpy as np  # noqa: E402
 import plotting  # noqa: E402
+from arguments import number  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter  # noqa: E402
@@ -84,6 +86,8 @@ def read(path: Path) -> list[dict]:
 
 
 def _is(value: Any, kinds: tuple[type, ...]) -> bool:
+    if isinstance(value, float) and not isfinite(value):
+        return False
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 
@@ -289,7 +293,7 @@ def main() -> int:
     parser.add_argument("--net", help="where the results are of several networks")
     parser.add_argument(
         "--start",
-        type=float,
+        type=number(isfinite, "finite number"),
         metavar="PERCENT",
         help="where the table's axis begins (default: 0)",
     )

@@ -53,18 +53,22 @@ def main() -> int:
         f"{experiment.net}: {len(experiment.stages)} stages,"
         f" {len(experiment.decoders)} of them to reconstruct with"
     )
+    out = options.out or experiment.stages[0].run.root / "report.html"
+    server = None
+    if options.live:
+        server = report_live.Server(options.port)
+    else:
+        check_writable(out)
     failed: list[str] = []
     if options.evaluate:
         evaluate_missing(experiment.stages, failed, Evaluation())
     report = Report(options, experiment, failed)
     for notice in report.tables().notices:
         say(f"note: {notice}")
-    if options.live:
-        report_live.serve(report.page, report.data, options.port, announce)
+    if server is not None:
+        report_live.serve(server, report.page, report.data, announce)
         say("ended")
         return 0
-    out = options.out or experiment.stages[0].run.root / "report.html"
-    check_writable(out)
     text = report.page()
     with whole_file(out, "w") as file:
         file.write(text)

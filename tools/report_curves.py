@@ -26,8 +26,8 @@ class Curves:
 
     series: {"name", "phase" (training or test), "x" (iterations), "y" (values, None
     where one is not finite)} of each output and of the total loss. iteration: the last
-    one displayed. rate: iterations/s, of late; None where the log does not say. began:
-    when the last session did.
+    one that the last session displayed. rate: its iterations/s, of late. began: when it
+    did. None where the log does not say.
     """
 
     series: tuple[dict[str, Any], ...] = ()
@@ -54,14 +54,15 @@ def curves(log: Path) -> Curves:
 def _read(log: Path, _changed: int, _size: int) -> Curves:
     with log.open(encoding="utf-8", errors="replace") as file:
         lines = file.readlines()
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()  # it is being written
     parsed = read_lines(lines)
     series = []
     if len(parsed.loss[0]):
         series.append(_series("total loss", "training", parsed.loss))
     for phase, outputs in (("training", parsed.train), ("test", parsed.test)):
         series += [_series(name, phase, values) for name, values in outputs.items()]
-    iteration = int(parsed.loss[0][-1]) if len(parsed.loss[0]) else None
-    return Curves(tuple(series), iteration, *_last_session(lines))
+    return Curves(tuple(series), *_last_session(lines))
 
 
 def _series(name: str, phase: str, values: Series) -> dict[str, Any]:
@@ -83,21 +84,25 @@ def thinned(values: Series) -> Series:
     return values[0][kept], values[1][kept]
 
 
-def _last_session(lines: list[str]) -> tuple[float | None, datetime | None]:
-    """Iterations/s over its last displays, and when it began.
+def _last_session(
+    lines: list[str],
+) -> tuple[int | None, float | None, datetime | None]:
+    """Its last iteration, iterations/s over its last displays, and when it began.
 
     The rate of a session's first display means nothing.
     """
     rates: list[float] = []
-    began = None
+    iteration = began = None
     for line in reversed(lines):
         if line.startswith(SEPARATOR):
-            with suppress(ValueError, IndexError):
-                began = datetime.fromisoformat(line.split()[1])
+            with suppress(ValueError, IndexError, OverflowError):
+                began = datetime.fromisoformat(line.split()[1]).astimezone()
             break
         event = parse_line(line) if len(rates) <= RECENT else None
-        if isinstance(event, Iteration) and event.rate is not None:
-            rates.append(event.rate)
-    recent = [rate for rate in rates[:-1] if rate > 0][:RECENT]
+        if isinstance(event, Iteration):
+            iteration = event.iteration if iteration is None else iteration
+            if event.rate is not None:
+                rates.append(event.rate)
+    recent = [rate for rate in rates[:-1] if rate > 0 and isfinite(rate)][:RECENT]
     rate = len(recent) / sum(1 / rate for rate in recent) if recent else None
-    return rate, began
+    return iteration, rate, began

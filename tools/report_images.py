@@ -9,15 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from math import isfinite, nan
+from pathlib import Path
 
 import numpy as np
 import plot_filters
 from images import Database, to_picture
 from inference import Model
 from PIL import Image
+from plot_reconstructions import depths_of, model_depth
 from reconstruct import load, reconstruct
-from report_stages import Stage
-from runs import Run, depths
+from report_stages import Stage, number
+from runs import Run
 from runtime import UserError
 
 from generator.networks import NETWORKS
@@ -35,12 +37,13 @@ PAPERS_CHANGE = 35
 @dataclass(frozen=True)
 class Reconstructions:
     """names: of the images. originals: a picture each, as the networks see them.
-    decoded: by stage's title and depth, a picture and ||x^ - x||^2 of each image.
+    decoded: by stage's title and depth, a picture and ||x^ - x||^2 of each image,
+    None where that is not finite.
     """
 
     names: list[str]
     originals: list[str]
-    decoded: dict[str, dict[str, list[tuple[str, float]]]]
+    decoded: dict[str, dict[str, list[tuple[str, float | None]]]]
 
 
 @dataclass(frozen=True)
@@ -90,14 +93,15 @@ def reconstructions(
     """
     chosen: dict[str, np.ndarray] = {}
     originals: list[str] = []
-    decoded: dict[str, dict[str, list[tuple[str, float]]]] = {}
+    decoded: dict[str, dict[str, list[tuple[str, float | None]]]] = {}
     for stage in decoders:
         for depth in decoded_depths(stage.run):
             where = "the default depth" if depth is None else f"macro-layer {depth}"
             progress(f"reconstructing: {stage.title}, from {where}")
             try:
                 run = stage.run
-                model = Model(run.net, run.variant, depth, run.final_weights)
+                network_depth = model_depth(run, depth)
+                model = Model(run.net, run.variant, network_depth, run.final_weights)
                 if not chosen:
                     chosen = chosen_images(model, given, notices)
                 before, after, errors = in_batches(model, list(chosen.values()))
@@ -106,24 +110,25 @@ def reconstructions(
                 break
             originals = originals or [picture(image) for image in before]
             decoded.setdefault(stage.title, {})[str(depth or "default")] = [
-                (picture(image), float(error))
+                (picture(image), number(float(error)))
                 for image, error in zip(after, errors, strict=True)
             ]
     return Reconstructions(list(chosen), originals, decoded) if decoded else None
 
 
 def decoded_depths(run: Run) -> list[int | None]:
-    """Those up to the run's own that there are networks for; None: its own, where its
-    number is not known."""
-    own = run.depth or depths(run.net)[0]
-    if own is None:
-        return [None]
+    """Those of `depths_of` that there are networks for."""
     return [
         depth
-        for depth in range(1, own + 1)
-        if run.net in NETWORKS
-        or (Run(run.net, run.variant, 4, depth).models / "deploy.prototxt").is_file()
+        for depth in depths_of(run, None)
+        if depth is None or run.net in NETWORKS or _network(run, depth).is_file()
     ]
+
+
+def _network(run: Run, depth: int) -> Path:
+    """The one that decodes from a depth."""
+    own = Run(run.net, run.variant, 4, model_depth(run, depth))
+    return own.models / "deploy.prototxt"
 
 
 def chosen_images(

@@ -28,8 +28,19 @@ PATIENCE = 2.0
 """Seconds for which a connection may say nothing."""
 
 
-class _Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
+    """Holds a port of this machine; who asks waits until `serve` answers.
+
+    port: 0 for any that is free. Raises UserError where the port cannot be had.
+    """
+
     daemon_threads = False  # what is being answered when it ends, is answered
+
+    def __init__(self, port: int) -> None:
+        try:
+            super().__init__((ADDRESS, port), BaseHTTPRequestHandler)
+        except OSError as error:
+            raise UserError(_refusal(port, error)) from error
 
 
 class Cached:
@@ -55,21 +66,17 @@ class Cached:
 
 
 def serve(
+    server: Server,
     page: Callable[[], str],
     data: Callable[[], dict[str, Any]],
-    port: int,
     ready: Callable[[str], None],
 ) -> None:
-    """Serves until it is interrupted.
+    """Serves until it is interrupted, and gives the port back.
 
-    page: the page's HTML. data: what /data.json holds. port: 0 for any that is free.
-    ready: is told the address. A UserError of either becomes an answer. Raises
-    UserError where the port cannot be had.
+    page: the page's HTML. data: what /data.json holds. ready: is told the address.
+    What page or data raise becomes an answer.
     """
-    try:
-        server = _Server((ADDRESS, port), _handler(page, Cached(data)))
-    except OSError as error:
-        raise UserError(_refusal(port, error)) from error
+    server.RequestHandlerClass = _handler(page, Cached(data))
     with server:
         ready(f"http://{ADDRESS}:{server.server_port}/")
         with suppress(KeyboardInterrupt):
@@ -85,6 +92,19 @@ def _refusal(port: int, error: OSError) -> str:
         f"port {port} cannot be had: {reason}; choose another one with --port N, or"
         " one that is free with --port 0."
     )
+
+
+def _made(make: Callable[[], str]) -> tuple[HTTPStatus, str]:
+    """A text, or a sentence on why there is none; the status says which."""
+    try:
+        return HTTPStatus.OK, make()
+    except UserError as error:
+        return HTTPStatus.SERVICE_UNAVAILABLE, str(error)
+    except Exception as error:  # the server outlives whatever a run's files hold
+        return HTTPStatus.INTERNAL_SERVER_ERROR, (
+            f"the report could not be made ({type(error).__name__}: {error}); load it"
+            " again when the runs have gone on."
+        )
 
 
 def _handler(
@@ -104,17 +124,14 @@ def _handler(
             if self.headers.get("Host") not in self._own_names():
                 self._send(HTTPStatus.FORBIDDEN, "text/plain", "not this host\n")
             elif self.path == "/":
-                try:
-                    self._send(HTTPStatus.OK, "text/html", page())
-                except UserError as error:
-                    self._send(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", str(error))
+                status, text = _made(page)
+                kind = "text/html" if status == HTTPStatus.OK else "text/plain"
+                self._send(status, kind, text)
             elif self.path == "/data.json":
-                try:
-                    status, value = HTTPStatus.OK, data()
-                except UserError as error:
-                    status = HTTPStatus.SERVICE_UNAVAILABLE
-                    value = {"error": str(error)}
-                self._send(status, "application/json", json.dumps(value))
+                status, text = _made(lambda: json.dumps(data(), allow_nan=False))
+                if status != HTTPStatus.OK:
+                    text = json.dumps({"error": text})
+                self._send(status, "application/json", text)
             else:
                 text = "there is only / and /data.json\n"
                 self._send(HTTPStatus.NOT_FOUND, "text/plain", text)
@@ -125,7 +142,7 @@ def _handler(
             return names | {ADDRESS, "localhost"} if port == 80 else names
 
         def _send(self, status: HTTPStatus, kind: str, text: str) -> None:
-            body = text.encode()
+            body = text.encode("utf-8", "replace")
             self.send_response(status)
             self.send_header("Content-Type", f"{kind}; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))

@@ -150,9 +150,19 @@ def page(
             policy="; ".join(f"{name} {value}" for name, value in policy.items()),
             style=Markup(style),
             script=Markup(script),
-            data={"curves": curve_data(shown.experiment)} | asdict(pictures),
+            data=_script_data(shown.experiment, pictures),
         )
+        .encode("utf-8", "replace")  # a file's name may be no text
+        .decode()
     )
+
+
+def _script_data(experiment: Experiment, pictures: Pictures) -> dict[str, Any]:
+    """What the script draws; the changes of weights are in a table already."""
+    drawn = asdict(pictures)
+    for own in drawn["filters"]:
+        del own["change"]
+    return {"curves": curve_data(experiment)} | drawn
 
 
 @cache
@@ -165,7 +175,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    environment.policies["json.dumps_kwargs"] = {
+        "sort_keys": False,
+        "allow_nan": False,
+    }
     environment.filters |= {
         "figure": tables.number_text,
         "seconds": tables.seconds_text,

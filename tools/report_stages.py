@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from sys import float_info
 from typing import Any
 
 from report_curves import Curves, curves
@@ -33,6 +34,11 @@ class Stage:
         return f"{self.label}, stage {self.run.stage}"
 
     @property
+    def id(self) -> str:
+        """Its title as an HTML id."""
+        return "-".join(self.title.replace(",", " ").split())
+
+    @property
     def state(self) -> str:
         return self.status["state"]
 
@@ -42,7 +48,7 @@ class Stage:
 
     @property
     def iterations(self) -> int:
-        """Done so far; of a running stage, those that its log has displayed."""
+        """Done so far; of a running stage, those that its session has displayed."""
         done = self.status["iterations"]
         if self.state == "running" and self.curves.iteration is not None:
             return max(done, self.curves.iteration)
@@ -54,7 +60,7 @@ class Stage:
         total = number(self.status.get("max_iter"))
         if self.state != "running" or not self.curves.rate or not total:
             return None
-        return max(0, total - self.iterations) / self.curves.rate
+        return number(max(0, total - self.iterations) / self.curves.rate)
 
     @property
     def seconds(self) -> float | None:
@@ -136,7 +142,11 @@ def _stages(chains: dict[Run, list[Run]], notices: list[str]) -> dict[Run, Stage
     labels = _labels(every)
     stages: dict[Run, Stage] = {}
     for run in every:
-        status = run.status()
+        try:
+            status = run.status()
+        except UserError as error:
+            notices.append(str(error))
+            continue
         if status.get("net", run.net) != run.net:
             notices.append(
                 f"{relative(run.folder)} is left out: its status.json says that it is"
@@ -200,8 +210,10 @@ def _can_reconstruct(stage: Stage, last: Run) -> bool:
 
 
 def number(value: Any) -> float | None:
-    """A number of a JSON file; None for anything else."""
-    return value if isinstance(value, int | float) else None
+    """A finite number of a JSON file; None for anything else."""
+    if isinstance(value, int | float) and abs(value) <= float_info.max:
+        return value
+    return None
 
 
 def command_text(words: Any) -> str:

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from math import isfinite, log10
+from math import log10
 from typing import Any
 
 import network
@@ -94,17 +94,19 @@ def _row(stage: Stage, found: dict[tuple[str, str], dict]) -> Row:
 def _results(stage: Stage, notices: list[str]) -> dict[tuple[str, str], dict]:
     """By scheme and split, the known result of the most images."""
     try:
-        known = results.known(stage.run)
+        known = [r for r in results.known(stage.run) if _is_of_own_depth(stage.run, r)]
     except UserError as error:
         notices.append(str(error))
         return {}
-    known = [result for result in known if _is_of_own_depth(stage.run, result)]
     known.sort(key=lambda result: result["images"])
     return {(result["scheme"], result["split"]): result for result in known}
 
 
 def _is_of_own_depth(run: Run, result: dict) -> bool:
-    """Not decoded from a lower layer than the run was trained for."""
+    """Not decoded from a lower layer than the run was trained for.
+
+    Raises UserError where the network has no such layer.
+    """
     if result["depth"] is None:
         return True
     return Run(run.net, run.variant, 4, result["depth"]).depth == run.depth
@@ -317,7 +319,7 @@ def data_sets(stages: list[Stage], notices: list[str]) -> list[DataSet]:
 
 def number_text(value: Any, form: str = ".4g") -> str:
     """A number; what else a JSON file holds in its place, as it is."""
-    if number(value) is None or not isfinite(value):
+    if number(value) is None:
         return NONE if value is None else str(value)
     return f"{value:{form}}"
 

@@ -100,12 +100,16 @@ def _read(path: Path) -> list[dict]:
     if not path.is_file():
         return []
     results = paper_table.read(path)
-    if not all(result.keys() >= {*KEY, CHECKSUM} for result in results):
+    if not all(map(_is_of_a_run, results)):
         raise UserError(
             f"{relative(path)} holds other things than results; remove it, and evaluate"
             " again."
         )
     return results
+
+
+def _is_of_a_run(result: dict) -> bool:
+    return result.keys() >= {*KEY, CHECKSUM} and isinstance(result["depth"], int | None)
 
 
 @contextmanager

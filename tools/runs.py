@@ -174,10 +174,10 @@ class Run:
                 raise ValueError("it lacks the stage's state or iterations")
         except FileNotFoundError:
             return {}
-        except ValueError as error:
+        except (ValueError, RecursionError, OSError) as error:
             raise UserError(
-                f"{relative(path)} is damaged ({error}); start the stage over:"
-                f" {self.command} --force"
+                f"{relative(path)} is damaged ({error}); remove it, and start the stage"
+                f" over: {self.command} --force"
             ) from error
         if status["state"] == "running" and not self.is_locked():
             status["state"] = "interrupted"
@@ -252,8 +252,9 @@ def stages_in(folder: Path) -> list[Run]:
     """The stages of the run that a folder is, such as runs/vgg8/swwae-all, in order:
     all that it builds on, and only those that have been started.
 
-    A stage's own folder stands for the run it is in. Raises UserError where the folder
-    is no run's, or none of its stages has been started.
+    A stage's own folder stands for the run it is in. A stage with a status.json has
+    been started, whether or not that can be read. Raises UserError where the folder is
+    no run's, or none of its stages has been started.
     """
     path = Path(os.path.abspath(folder))
     if re.fullmatch(r"stage[0-4]", path.name):
@@ -279,7 +280,7 @@ def stages_in(folder: Path) -> list[Run]:
     chain = [last]
     while chain[0].previous is not None:
         chain.insert(0, chain[0].previous)
-    started = [run for run in chain if run.status()]
+    started = [run for run in chain if (run.folder / "status.json").exists()]
     if not started:
         raise UserError(
             f"{relative(folder)}: none of its stages has been started; the first one"

@@ -288,9 +288,16 @@ function flip(button, caption) {
   button.addEventListener("focus",
     state(() => { focused = button.matches(":focus-visible"); }));
   button.addEventListener("blur", state(() => { focused = false; }));
-  button.addEventListener("click",
-    state(() => { button.setAttribute("aria-pressed", String(!pressed())); }));
-  return (first, second) => { pair = { first, second }; show(); };
+  // A press switches what is shown; under a mouse that is the second one anyway.
+  button.addEventListener("click", state(() => {
+    const kept = (hovered || !focused) && !pressed();
+    button.setAttribute("aria-pressed", String(kept));
+    focused = false;
+  }));
+  return {
+    show: (first, second) => { pair = { first, second }; show(); },
+    ignoreFocus: () => { focused = false; },
+  };
 }
 
 // --- reconstructions
@@ -299,7 +306,7 @@ if (data.reconstructions) {
   const { names, originals, decoded } = data.reconstructions;
   const imageOf = byId("image"), modelOf = byId("model"), depthOf = byId("depth");
   const overview = byId("overview"), button = byId("reconstruction");
-  const show = flip(button, byId("reconstruction-caption"));
+  const { show, ignoreFocus } = flip(button, byId("reconstruction-caption"));
   const depthName = (depth) => depth === "default" ? "the default layer" : `macro-layer ${depth}`;
 
   function choose() {
@@ -358,6 +365,7 @@ if (data.reconstructions) {
   button.addEventListener("keydown", (event) => {
     if (!(event.key in keys)) return;
     event.preventDefault();
+    ignoreFocus();
     step(...keys[event.key]);
   });
   for (const select of [imageOf, modelOf, depthOf]) {
@@ -373,7 +381,7 @@ if (data.reconstructions) {
 
 if (data.filters.length) {
   const select = byId("filters-of");
-  const show = flip(byId("filters-button"), byId("filters-caption"));
+  const { show } = flip(byId("filters-button"), byId("filters-caption"));
   const choose = () => {
     const own = data.filters[Number(select.value)];
     byId("filters-figure").hidden = !own.layer;
@@ -404,6 +412,10 @@ if (interval) {
     return `, ${hour ? `${hour}:${two(minute)}` : minute}:${two(second)} left`;
   };
 
+  const focusName = (each) => each.matches("summary")
+    ? each.parentElement.id
+    : each.getAttribute("aria-label");
+
   // The sections' HTML comes from the server, which escapes all that files say.
   function replace(section, html) {
     if (shown.get(section) === html) return;
@@ -411,15 +423,14 @@ if (interval) {
     const place = document.querySelector(`[data-section="${section}"]`);
     const open = [...place.querySelectorAll("details[open]")].map((each) => each.id);
     const scrolled = [...place.querySelectorAll(".scroll")].map((each) => each.scrollLeft);
-    const focused = place.contains(document.activeElement)
-      ? [...place.querySelectorAll("summary, [tabindex]")].indexOf(document.activeElement)
-      : -1;
+    const active = document.activeElement;
+    const focused = place.contains(active) ? focusName(active) : null;
     place.innerHTML = html;
     for (const id of open) byId(id)?.setAttribute("open", "");
     place.querySelectorAll(".scroll").forEach((each, i) => { each.scrollLeft = scrolled[i] ?? 0; });
-    if (focused >= 0) {
-      place.querySelectorAll("summary, [tabindex]")[focused]?.focus({ preventScroll: true });
-    }
+    if (focused === null) return;
+    [...place.querySelectorAll("summary, [tabindex]")]
+      .find((each) => focusName(each) === focused)?.focus({ preventScroll: true });
   }
 
   function show(news) {
