@@ -348,7 +348,7 @@ def test_data_can_be_elsewhere(tmp_path):
         (["vgg16", "--depth", "9"], ["--depth 9", "1 to 8", "8 fc8"]),
         (["vgg8", "--depth", "0"], ["--depth 0", "1 to 5"]),
         (["vgg8", "--depth", "two"], ["--depth two", "a number, or all"]),
-        (["vgg8", "--name", "mine"], ["--name is for a network file of your own"]),
+        (["vgg8", "--name", "alexnet"], ["a built-in network has it"]),
         (["vgg8", "--image", "3x8x8"], ["--image is for a network file"]),
         (
             ["vgg8", "--variant", "baseline", "--depth", "2"],
