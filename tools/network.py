@@ -77,7 +77,7 @@ def batch_size(network: caffe_pb2.NetParameter) -> int | None:
         for field, value in layer.ListFields():
             if field.name.endswith("data_param") and hasattr(value, "batch_size"):
                 blob = layer.top[0] if layer.top else layer.name
-                sizes[blob] = value.batch_size
+                sizes.setdefault(blob, value.batch_size)
         joined = layer.type == "Concat" and layer.concat_param.axis == 0
         if joined and sizes.keys() >= set(layer.bottom):
             return sum(sizes[blob] for blob in layer.bottom)
