@@ -788,7 +788,7 @@ def test_the_users_solver_is_kept_for_stage_0(generated, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--name", "vgg16"], "as a built-in network does; give it another name"),
+        (["--name", "vgg16"], "a built-in network has it; give another one"),
         (["--name", "../up"], "lower-case letters, digits"),
         (["--name", "Mine"], "such as mine"),
         (["--image", "3x32"], "--image 3x32: channels x height x width"),
@@ -814,7 +814,7 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(arguments, sentence, gener
 
 
 def test_options_for_own_networks_are_refused_for_built_in_ones(generated):
-    for option in (["--image", "1x28x28"], ["--name", "x"], ["--group", "layer"]):
+    for option in (["--image", "1x28x28"], ["--group", "layer"]):
         code, said, files = generated("vgg8", *option)
         assert (code, files) == (2, {})
         assert f"{option[0]} is for a network file of your own" in said
