@@ -9,11 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from .derived import (
+    base_lr_text,
     check_name,
     epochs_text,
     few_labels_name,
+    parse_base_lr,
     parse_epochs,
     renamed,
+    with_base_lr,
     with_epochs,
     with_few_labels,
 )
@@ -123,6 +126,12 @@ def _parser() -> argparse.ArgumentParser:
         " along",
     )
     parser.add_argument(
+        "--base-lr",
+        metavar="STAGE=X,…",
+        help="the solvers' base_lr, such as 2=2.5e-5,4=0.001; stage 2's decoders keep"
+        " their multiples of it",
+    )
+    parser.add_argument(
         "--labels",
         type=int,
         metavar="N",
@@ -178,8 +187,15 @@ def generate(options: argparse.Namespace) -> None:
         return
     out = project_root() if options.out is None else options.out
     found = read_found(out, network.name, network.max_depth)
+    asked = parse_base_lr(options.base_lr) if options.base_lr is not None else {}
+
+    def trained(variant: Variant, depth: int) -> Network:
+        """With the rates that were found, and rather those that are asked for."""
+        best = found.applied(network, variant, depth)
+        return with_base_lr(best, asked) if asked else best
+
     plans = [
-        plan(found.applied(network, variant, depth), variant, depth)
+        plan(trained(variant, depth), variant, depth)
         for depth in depths
         for variant in variants
         if variant.has_decoder or depth == network.depth
@@ -238,6 +254,8 @@ def chosen_network(options: argparse.Namespace) -> Network:
         epochs = parse_epochs(options.epochs)
         network = with_epochs(network, epochs)
         changes.append(f"--epochs {epochs_text(epochs)}")
+    if options.base_lr is not None:
+        changes.append(f"--base-lr {base_lr_text(parse_base_lr(options.base_lr))}")
     if options.name is not None and options.net in NETWORKS:
         check_name(options.name, NETWORKS)
         network = renamed(network, options.name) if not options.labels else network

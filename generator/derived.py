@@ -1,4 +1,4 @@
-"""A network made from another one: another name, longer training, fewer labels."""
+"""A network made from another one: another name, other training, fewer labels."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from .errors import UserError
 from .layers import Layer
-from .sequence import DataSet, FewLabels, Network
+from .rates import LARGEST, SMALLEST
+from .sequence import DataSet, FewLabels, Network, Training
 
 UNLABELLED = -1
 """The label of an image without one; the classification loss leaves it out."""
@@ -39,20 +40,37 @@ def renamed(network: Network, name: str) -> Network:
 
 def parse_epochs(text: str) -> dict[int, float]:
     """{0: 10.0, 4: 2.0} from 0=10,4=2; raises UserError for anything else."""
-    epochs: dict[int, float] = {}
-    for part in text.split(","):
-        match = re.fullmatch(r"([0234])=([0-9]{1,7}(?:\.[0-9]{1,6})?)", part)
-        if (
-            not match
-            or not 0 < float(match[2]) <= MOST_EPOCHS
-            or int(match[1]) in epochs
-        ):
-            raise UserError(
-                f"--epochs {text}: expected stages that train (0, 2, 3, 4) with their"
-                " epochs, such as 0=10,4=2.5."
-            )
-        epochs[int(match[1])] = float(match[2])
+    number = r"[0-9]{1,7}(?:\.[0-9]{1,6})?"
+    epochs = _by_stage(text, number)
+    if not epochs or not all(0 < each <= MOST_EPOCHS for each in epochs.values()):
+        raise UserError(
+            f"--epochs {text}: expected stages that train (0, 2, 3, 4) with their"
+            " epochs, such as 0=10,4=2.5."
+        )
     return epochs
+
+
+def parse_base_lr(text: str) -> dict[int, float]:
+    """{2: 2.5e-05} from 2=2.5e-5; raises UserError for anything else."""
+    number = r"[0-9]{1,7}(?:\.[0-9]{1,20})?(?:e[+-]?[0-9]{1,2})?"
+    rates = _by_stage(text, number)
+    if not rates or not all(SMALLEST <= each <= LARGEST for each in rates.values()):
+        raise UserError(
+            f"--base-lr {text}: expected stages that train (0, 2, 3, 4) with their"
+            " learning rates, such as 2=2.5e-5,4=0.001."
+        )
+    return rates
+
+
+def _by_stage(text: str, number: str) -> dict[int, float]:
+    """number: a regular expression; {} for anything that is not such numbers."""
+    numbers: dict[int, float] = {}
+    for part in text.split(","):
+        match = re.fullmatch(f"([0234])=({number})", part)
+        if not match or int(match[1]) in numbers:
+            return {}
+        numbers[int(match[1])] = float(match[2])
+    return numbers
 
 
 def with_epochs(network: Network, epochs: Mapping[int, float]) -> Network:
@@ -61,11 +79,7 @@ def with_epochs(network: Network, epochs: Mapping[int, float]) -> Network:
     Raises UserError where the network has no data set, or a user's solver says how
     long stage 0 is.
     """
-    training = network.training
-    if training is None:
-        raise UserError(f"--epochs: {network.name} has no data set to train with.")
-    if training.solver and 0 in epochs:
-        raise UserError("--epochs 0=…: your own solver's max_iter is the length.")
+    training = _trained(network, "--epochs", epochs, "max_iter is the length")
     schedules = dict(training.schedules)
     for stage, length in epochs.items():
         schedule = schedules[stage]
@@ -78,6 +92,39 @@ def with_epochs(network: Network, epochs: Mapping[int, float]) -> Network:
             why=f"{schedule.why}; its length by --epochs",
         )
     return replace(network, training=replace(training, schedules=schedules))
+
+
+def with_base_lr(network: Network, rates: Mapping[int, float]) -> Network:
+    """Stages of other learning rates; stage 2's decoders keep their shares of it.
+
+    Raises UserError as `with_epochs` does.
+    """
+    training = _trained(network, "--base-lr", rates, "base_lr is the rate")
+    schedules, layerwise = dict(training.schedules), training.layerwise_lr
+    for stage, rate in rates.items():
+        schedule = schedules[stage]
+        if stage == 2:
+            share = rate / schedule.base_lr
+            layerwise = tuple(each * share for each in layerwise)
+        schedules[stage] = replace(
+            schedule, base_lr=rate, why=f"{schedule.why}; the rate itself by --base-lr"
+        )
+    return replace(
+        network,
+        training=replace(training, schedules=schedules, layerwise_lr=layerwise),
+    )
+
+
+def _trained(
+    network: Network, option: str, stages: Mapping[int, float], given: str
+) -> Training:
+    """A network's training, where an option for those stages can change it."""
+    training = network.training
+    if training is None:
+        raise UserError(f"{option}: {network.name} has no data set to train with.")
+    if training.solver and 0 in stages:
+        raise UserError(f"{option} 0=…: your own solver's {given}.")
+    return training
 
 
 def with_few_labels(network: Network, labels: int, seed: int) -> Network:
@@ -109,6 +156,11 @@ def few_labels_name(network: Network, labels: int, seed: int) -> str:
     """vgg8_labels100, and vgg8_labels100_seed2 for another seed than 1."""
     name = f"{network.name}_labels{labels}"
     return name if seed == 1 else f"{name}_seed{seed}"
+
+
+def base_lr_text(rates: Mapping[int, float]) -> str:
+    """As `parse_base_lr` reads them."""
+    return ",".join(f"{stage}={each:.12g}" for stage, each in rates.items())
 
 
 def _without_unlabelled(layer: Layer) -> Layer:

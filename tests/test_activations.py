@@ -1,10 +1,10 @@
-"""What joint training does to an encoder's activations is told, a collapse first."""
+"""What training ruins is told: an encoder that collapses, a decoder that dies."""
 
 import json
 
 import numpy as np
 import pytest
-from activations import collapsed
+from activations import Findings, collapsed, dead, examine
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from linear_project import IMAGE, SCALE, Project
@@ -80,3 +80,42 @@ def test_the_sentence_names_what_fell_and_how_far():
     assert "of conv2/pool to 0.001 of what it was" in said and "conv1" not in said
     assert collapsed({}) is None
     assert collapsed({"a": {"before": 1.0, "after": 0.11}}) is None
+
+
+AUTOENCODER = """
+layer {
+  name: "data" type: "DummyData" top: "data"
+  dummy_data_param { shape { dim: 50 dim: 2 } data_filler { type: "gaussian" } }
+}
+layer {
+  name: "dec:f1" type: "InnerProduct" bottom: "data" top: "dec:data"
+  inner_product_param { num_output: 2 }
+}
+layer {
+  name: "dec:loss@data" type: "EuclideanLoss" bottom: "dec:data" bottom: "data"
+  top: "dec:loss@data"
+}
+"""
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5, 0.01, 0.0])
+def test_a_decoder_that_makes_one_of_all_images_is_seen(scale, tmp_path):
+    (tmp_path / "net.prototxt").write_text(AUTOENCODER)
+    weights = caffe_pb2.NetParameter()
+    layer = weights.layer.add(name="dec:f1")
+    for values in (scale * np.eye(2), np.array([3.0, -1.0])):
+        blob = layer.blobs.add()
+        blob.shape.dim.extend(values.shape)
+        blob.data.extend(values.ravel())
+    (tmp_path / "net.caffemodel").write_bytes(weights.SerializeToString())
+    found = examine(tmp_path / "net.prototxt", tmp_path / "net.caffemodel", None)
+    assert found.activations == {}  # the image is none of the encoder's
+    assert found.variances == pytest.approx({"data": scale**2}, rel=1e-4)
+    assert (found.warning is None) == (scale > 0.03)
+
+
+def test_both_ruins_are_told_at_once():
+    findings = Findings({"a": {"before": 1.0, "after": 0.01}}, {"a": 0.4, "data": 1e-9})
+    assert "encoder has collapsed" in findings.warning
+    assert "a decoder is dead: its reconstruction of data is" in findings.warning
+    assert dead({"a": 0.4}) is None and Findings({}, {}).warning is None

@@ -1,5 +1,7 @@
 """Networks made from built-in ones: names, lengths of stages, few labels."""
 
+from shutil import rmtree
+
 import pytest
 from test_generator import generate
 
@@ -7,6 +9,7 @@ from generator import derived
 from generator.__main__ import main
 from generator.errors import UserError
 from generator.networks import VGG8, VGG16
+from generator.rates import Figures, Found, path_of
 from generator.stages import plan
 from generator.variants import VARIANTS
 
@@ -102,6 +105,42 @@ def test_what_are_no_epochs(text):
         derived.parse_epochs(text)
 
 
+def test_another_rate_is_the_solvers():
+    """A decoder's multiple of stage 2's stays, so that all decoders' rates change."""
+    changed = derived.with_base_lr(VGG8, {2: 2.5e-5, 4: 0.01})
+    variant = VARIANTS["swwae-layerwise"]
+    before, after = plan(VGG8, variant), plan(changed, variant)
+    rates = {solver.path[-10]: solver.base_lr for solver in after.solvers}
+    assert rates == {"2": 2.5e-5, "4": 0.01}
+    assert after.networks == before.networks  # with the decoders' lr_mult
+    assert after.solvers[1].step_values == before.solvers[1].step_values
+
+
+def test_a_rate_that_is_asked_for_comes_before_one_that_was_found(tmp_path):
+    figures = Figures({1: 1e-3, 2: 1e-3, 3: 1e-3}, "tools/find_lr.py", 2000)
+    path = path_of(tmp_path, "slow")
+    path.parent.mkdir(parents=True)
+    path.write_text(Found("slow", {"swwae": figures}).text())
+    arguments = ["vgg8", "--name", "slow", "--variant", "swwae-layerwise"]
+    for given, rate in ([], "0.001"), (["--base-lr", "2=5e-5"], "5e-5"):
+        rmtree(tmp_path / "models", ignore_errors=True)
+        assert main([*arguments, *given, "--out", str(tmp_path)]) == 0
+        text = (path.parent / "swwae-layerwise/stage2.prototxt").read_text()
+        assert f"\nbase_lr: {rate}\n" in text
+
+
+def test_rates_are_read_and_written():
+    assert derived.parse_base_lr("2=2.5e-5,4=0.001") == {2: 2.5e-5, 4: 1e-3}
+    for text in ("2=2.5e-05,4=0.001", "0=1e+18", "3=1e-18", "0=0.0123456789"):
+        assert derived.base_lr_text(derived.parse_base_lr(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "1=3", "0=0", "0=-1", "0=nan", "0=1e99", "2=1,2=1"])
+def test_what_are_no_rates(text):
+    with pytest.raises(UserError, match="such as 2=2.5e-5,4=0.001"):
+        derived.parse_base_lr(text)
+
+
 @pytest.mark.parametrize("labels", [9, 60001, -5])
 def test_impossible_numbers_of_labels(labels):
     with pytest.raises(UserError, match="10 classes and 60,000 training images"):
@@ -134,6 +173,7 @@ def test_the_command_line_is_told_again_in_every_file(tmp_path):
         (["vgg8", "--labels-seed", "2"], "--labels-seed is for --labels"),
         (["vgg8", "--labels", "100", "--labels-seed", "-1"], "0 or more"),
         (["vgg8", "--epochs", "0"], "expected stages that train"),
+        (["vgg8", "--base-lr", "0.1"], "expected stages that train"),
         (["vgg8", "--labels", "100", "--name", "a/b"], "lower-case letters"),
     ],
 )

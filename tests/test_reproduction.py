@@ -11,6 +11,7 @@ import reproduce
 import reproduction_tables as tables
 from jobs import Outcome, Schedule
 from reproduction import CONTROL, FULL, VARIANTS, Measurement, Model, Reproduction
+from runs import Run
 
 from generator.__main__ import main as generate
 from generator.errors import UserError
@@ -197,6 +198,19 @@ def test_results_are_written_with_what_they_are_of(plan):
 
 def test_a_trial_s_tables_say_so():
     assert reproduce.text_of([row("baseline", 9.0)], 3).startswith("A TRIAL of 3")
+
+
+def test_what_trainings_warn_of_is_told_once(tmp_path, capsys):
+    """Also by a stage that many results rest on, and that has none itself."""
+    made = Reproduction(tmp_path, 2, ())
+    status = Run(FULL, "sae-layerwise", 2, None, made.root(2)).folder / "status.json"
+    status.parent.mkdir(parents=True)
+    said = {"state": "finished", "iterations": 9, "warning": "a decoder is dead: why."}
+    status.write_text(json.dumps(said))
+    told = f"{FULL}/sae-layerwise stage 2 (seed2): a decoder is dead: why."
+    assert made.warnings() == [told]
+    reproduce.say_faults(made, [])
+    assert capsys.readouterr().err == f"warning: {told}\n"
 
 
 @pytest.mark.parametrize("labels", ["5", "100,x", "60001", ""])

@@ -161,6 +161,7 @@ def write(plan: Reproduction, command: str, seconds: float) -> list[dict]:
         "iterations_at_most": plan.limit,
         "host": provenance.host(),
         "versions": provenance.versions(CAFFE),
+        "warnings": plan.warnings(),
         "rows": rows,
     }
     with whole_file(plan.out / RESULTS, "w") as file:
@@ -200,8 +201,10 @@ def text_of(rows: list[dict], limit: int | None) -> str:
     return "\n\n".join(parts)
 
 
-def say_missing(rows: list[dict]) -> None:
-    """What the tables lack, a line a model."""
+def say_faults(plan: Reproduction, rows: list[dict]) -> None:
+    """What went wrong in trainings, and what the tables lack, a line a model."""
+    for warning in plan.warnings():
+        print(f"warning: {warning}", file=sys.stderr)
     lacking = Counter(
         (row["model"], row["labels"]) for row in rows if row["images"] is None
     )
@@ -223,7 +226,7 @@ def main(arguments: list[str] | None = None) -> int:
         generate(plan)
         rows = [each.row for each in plan.measurements()]
         print(text_of(rows, plan.limit))
-        say_missing(rows)
+        say_faults(plan, rows)
         return 0
     with only_one(plan.out):
         return reproduce(plan, options.jobs, command)
@@ -260,8 +263,8 @@ def reproduce(plan: Reproduction, at_once: int, command: str) -> int:
     print(f"tables   {relative(plan.out / 'tables.md')}")
     print(f"results  {relative(plan.out / RESULTS)}")
     print(f"took     {duration(schedule.seconds)}")
+    say_faults(plan, rows)
     if outcome.failed or outcome.left_out:
-        say_missing(rows)
         print(
             f"{PROGRAM}: {len(outcome.failed)} jobs failed and {len(outcome.left_out)}"
             " that need them were left out; mend what is said above, and run the same"

@@ -243,8 +243,7 @@ def run_caffe(stage: Run, plan: Plan, status: dict[str, Any]) -> int:
         end(stage, status, "failed", fault)
         return failure(f"{fault} Go on with {plan.again}")
     hand_on(stage, plan, status["iterations"])
-    if stage.stage == 4 and plan.source is not None:
-        note_activations(stage, plan, status)
+    note_ruins(stage, plan, status)
     finish(stage, status, status["iterations"])
     return 0
 
@@ -265,21 +264,25 @@ def hand_on(stage: Run, plan: Plan, iteration: int) -> None:
     snapshots.prune(stage.folder, keep=1)
 
 
-def note_activations(stage: Run, plan: Plan, status: dict[str, Any]) -> None:
-    """Records what training did to the encoder's activations, and says where they are
-    all but gone."""
+def note_ruins(stage: Run, plan: Plan, status: dict[str, Any]) -> None:
+    """Records what training did to activations and reconstructions, and says where they
+    are all but gone."""
     try:
-        change = activations.changes(
-            ROOT / plan.solver.net, plan.source, stage.final_weights
+        findings = activations.examine(
+            ROOT / plan.solver.net,
+            stage.final_weights,
+            plan.source if stage.stage == 4 else None,
         )
     except UserError as error:
         print(f"what became of the activations is not known: {error}")
         return
-    if change:
-        status["activations"] = change
-        status["warning"] = activations.collapsed(change)
-        if status["warning"]:
-            print(f"warning: {status['warning']}")
+    if findings.activations:
+        status["activations"] = findings.activations
+    if findings.variances:
+        status["reconstruction_variances"] = findings.variances
+    status["warning"] = findings.warning
+    if status["warning"]:
+        print(f"warning: {status['warning']}")
 
 
 def stop_not_finite(
