@@ -127,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--base-lr",
+        default="",
         metavar="STAGE=X,…",
         help="the solvers' base_lr, such as 2=2.5e-5,4=0.001; stage 2's decoders keep"
         " their multiples of it",
@@ -179,6 +180,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def generate(options: argparse.Namespace) -> None:
     """Renders and writes what the command line asks for, and tells what it was."""
+    options.base_lr = parse_base_lr(options.base_lr)
     network = chosen_network(options)
     variants = chosen_variants(options, network)
     depths = chosen_depths(options, network, variants)
@@ -187,12 +189,11 @@ def generate(options: argparse.Namespace) -> None:
         return
     out = project_root() if options.out is None else options.out
     found = read_found(out, network.name, network.max_depth)
-    asked = parse_base_lr(options.base_lr) if options.base_lr is not None else {}
 
     def trained(variant: Variant, depth: int) -> Network:
         """With the rates that were found, and rather those that are asked for."""
         best = found.applied(network, variant, depth)
-        return with_base_lr(best, asked) if asked else best
+        return with_base_lr(best, options.base_lr) if options.base_lr else best
 
     plans = [
         plan(trained(variant, depth), variant, depth)
@@ -254,8 +255,9 @@ def chosen_network(options: argparse.Namespace) -> Network:
         epochs = parse_epochs(options.epochs)
         network = with_epochs(network, epochs)
         changes.append(f"--epochs {epochs_text(epochs)}")
-    if options.base_lr is not None:
-        changes.append(f"--base-lr {base_lr_text(parse_base_lr(options.base_lr))}")
+    if options.base_lr:
+        with_base_lr(network, options.base_lr)  # or it cannot be changed so
+        changes.append(f"--base-lr {base_lr_text(options.base_lr)}")
     if options.name is not None and options.net in NETWORKS:
         check_name(options.name, NETWORKS)
         network = renamed(network, options.name) if not options.labels else network

@@ -51,13 +51,16 @@ def parse_epochs(text: str) -> dict[int, float]:
 
 
 def parse_base_lr(text: str) -> dict[int, float]:
-    """{2: 2.5e-05} from 2=2.5e-5; raises UserError for anything else."""
-    number = r"[0-9]{1,7}(?:\.[0-9]{1,20})?(?:e[+-]?[0-9]{1,2})?"
+    """{2: 2.5e-05} from 2=2.5e-5; {} from nothing; raises UserError for anything else."""
+    if not text:
+        return {}
+    number = r"[0-9]{1,7}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?"
     rates = _by_stage(text, number)
     if not rates or not all(SMALLEST <= each <= LARGEST for each in rates.values()):
         raise UserError(
             f"--base-lr {text}: expected stages that train (0, 2, 3, 4) with their"
-            " learning rates, such as 2=2.5e-5,4=0.001."
+            f" learning rates, from {SMALLEST:g} to {LARGEST:g}, such as"
+            " 2=2.5e-5,4=0.001."
         )
     return rates
 
@@ -107,7 +110,7 @@ def with_base_lr(network: Network, rates: Mapping[int, float]) -> Network:
             share = rate / schedule.base_lr
             layerwise = tuple(each * share for each in layerwise)
         schedules[stage] = replace(
-            schedule, base_lr=rate, why=f"{schedule.why}; the rate itself by --base-lr"
+            schedule, base_lr=rate, why=f"base_lr by --base-lr; otherwise {schedule.why}"
         )
     return replace(
         network,

@@ -95,15 +95,23 @@ class Project:
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
         )
 
-    def _write_images(self) -> None:
+    def vary_images(self) -> None:
+        """Each one brighter than the one before."""
+        self._write_images(range(IMAGES))
+
+    def _write_images(self, added: Sequence[int] = (0,) * IMAGES) -> None:
         folder = self.root / "data" / "train_lmdb"
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         environment = lmdb.open(str(folder), map_size=1 << 20)
-        datum = caffe_pb2.Datum(
-            channels=1, height=2, width=2, data=IMAGE.tobytes(), label=1
-        )
         with environment.begin(write=True) as transaction:
-            for index in range(IMAGES):
+            for index, each in enumerate(added):
+                datum = caffe_pb2.Datum(
+                    channels=1,
+                    height=2,
+                    width=2,
+                    data=(IMAGE + np.uint8(each)).tobytes(),
+                    label=1,
+                )
                 transaction.put(f"{index:08}".encode(), datum.SerializeToString())
         environment.close()
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from activations import Findings, collapsed, dead, examine
+from activations import Findings, collapsed, died, examine
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from linear_project import IMAGE, SCALE, Project
@@ -85,10 +85,17 @@ def test_the_sentence_names_what_fell_and_how_far():
 AUTOENCODER = """
 layer {
   name: "data" type: "DummyData" top: "data"
-  dummy_data_param { shape { dim: 50 dim: 2 } data_filler { type: "gaussian" } }
+  dummy_data_param {
+    shape { dim: %d dim: 2 } data_filler { type: "%s" }
+  }
 }
 layer {
-  name: "dec:f1" type: "InnerProduct" bottom: "data" top: "dec:data"
+  name: "dec:f2" type: "InnerProduct" bottom: "data" top: "dec:f2"
+  inner_product_param { num_output: 2 }
+}
+layer { name: "dec:f2/relu" type: "ReLU" bottom: "dec:f2" top: "dec:f2" }
+layer {
+  name: "dec:f1" type: "InnerProduct" bottom: "dec:f2" top: "dec:data"
   inner_product_param { num_output: 2 }
 }
 layer {
@@ -98,24 +105,65 @@ layer {
 """
 
 
-@pytest.mark.parametrize("scale", [1.0, 0.5, 0.01, 0.0])
-def test_a_decoder_that_makes_one_of_all_images_is_seen(scale, tmp_path):
-    (tmp_path / "net.prototxt").write_text(AUTOENCODER)
+def decoders(scale):
+    """The first of them linear with that factor and a small bias."""
     weights = caffe_pb2.NetParameter()
-    layer = weights.layer.add(name="dec:f1")
-    for values in (scale * np.eye(2), np.array([3.0, -1.0])):
-        blob = layer.blobs.add()
-        blob.shape.dim.extend(values.shape)
-        blob.data.extend(values.ravel())
-    (tmp_path / "net.caffemodel").write_bytes(weights.SerializeToString())
+    for name, factor, bias in ("dec:f2", scale, -1e-6), ("dec:f1", 1.0, 3.0):
+        layer = weights.layer.add(name=name)
+        for values in (factor * np.eye(2), np.full(2, bias)):
+            blob = layer.blobs.add()
+            blob.shape.dim.extend(values.shape)
+            blob.data.extend(values.ravel())
+    return weights.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("images", "filler", "scale", "dead"),
+    [
+        (50, "gaussian", 1.0, []),
+        (50, "gaussian", 1e-3, []),  # has hardly learnt yet
+        (50, "gaussian", 0.0, ["dec:f2"]),
+        (50, "constant", 0.0, []),  # images that are all the same tell nothing
+        (1, "gaussian", 0.0, []),
+    ],
+)
+def test_a_dead_decoder_is_seen(images, filler, scale, dead, tmp_path):
+    """By its first blob that does not depend on the image."""
+    (tmp_path / "net.prototxt").write_text(AUTOENCODER % (images, filler))
+    (tmp_path / "net.caffemodel").write_bytes(decoders(scale))
     found = examine(tmp_path / "net.prototxt", tmp_path / "net.caffemodel", None)
-    assert found.activations == {}  # the image is none of the encoder's
-    assert found.variances == pytest.approx({"data": scale**2}, rel=1e-4)
-    assert (found.warning is None) == (scale > 0.03)
+    assert found == Findings({}, dead)  # the image is none of the encoder's
+
+
+def test_stages_without_joint_training_tell_a_dead_decoder(tmp_path):
+    """One that starts dead, and learns nothing."""
+    made = Project(tmp_path)
+    made.vary_images()
+    classifier = ("--weights", "classifier.caffemodel")
+    stage = made.root / "tools/run_stage.sh"
+    made.run([stage, 1, *RUN, *classifier])
+    weights = caffe_pb2.NetParameter()
+    weights.ParseFromString((made.root / START).read_bytes())
+    for layer in weights.layer:
+        if layer.name == "dec:f2":
+            for blob in layer.blobs:
+                blob.data[:] = [0.0] * len(blob.data)
+    (tmp_path / "dead.caffemodel").write_bytes(weights.SerializeToString())
+    solver = made.root / "solvers/linear/sae-layerwise/stage2.prototxt"
+    before = next(la for la in solver.read_text().split("\n") if "base_lr:" in la)
+    solver.write_text(solver.read_text().replace(before, "base_lr: 0"))
+    run = [stage, 2, *RUN, "--max-iter", 1, "--force", "--weights"]
+    status = made.root / "runs/linear/sae-layerwise/stage2/status.json"
+    made.run([*run, START])
+    assert json.loads(status.read_text())["warning"] is None
+    said = made.run([*run, "dead.caffemodel"])
+    told = "a part of the decoder is dead: dec:f1[2] is the same for every image"
+    assert f"warning: {told}" in said, said
+    assert json.loads(status.read_text())["warning"].startswith(told)
 
 
 def test_both_ruins_are_told_at_once():
-    findings = Findings({"a": {"before": 1.0, "after": 0.01}}, {"a": 0.4, "data": 1e-9})
+    findings = Findings({"a": {"before": 1.0, "after": 0.01}}, ["dec:b", "dec:c"])
     assert "encoder has collapsed" in findings.warning
-    assert "a decoder is dead: its reconstruction of data is" in findings.warning
-    assert dead({"a": 0.4}) is None and Findings({}, {}).warning is None
+    assert "dead: dec:b, dec:c is the same for every image" in findings.warning
+    assert died([]) is None and Findings({}, []).warning is None

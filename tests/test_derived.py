@@ -130,14 +130,18 @@ def test_a_rate_that_is_asked_for_comes_before_one_that_was_found(tmp_path):
 
 
 def test_rates_are_read_and_written():
-    assert derived.parse_base_lr("2=2.5e-5,4=0.001") == {2: 2.5e-5, 4: 1e-3}
+    assert derived.parse_base_lr("2=2.5E-5,4=0.001") == {2: 2.5e-5, 4: 1e-3}
+    assert derived.parse_base_lr("") == {}
     for text in ("2=2.5e-05,4=0.001", "0=1e+18", "3=1e-18", "0=0.0123456789"):
         assert derived.base_lr_text(derived.parse_base_lr(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "1=3", "0=0", "0=-1", "0=nan", "0=1e99", "2=1,2=1"])
+@pytest.mark.parametrize(
+    "text", ["x", "1=3", "0=0", "0=-1", "0=nan", "0=1e99", "0=1e-19", "2=1,2=1"]
+)
 def test_what_are_no_rates(text):
-    with pytest.raises(UserError, match="such as 2=2.5e-5,4=0.001"):
+    said = r"from 1e-18 to 1e\+18, such as 2=2.5e-5,4=0.001"
+    with pytest.raises(UserError, match=said):
         derived.parse_base_lr(text)
 
 
@@ -174,6 +178,7 @@ def test_the_command_line_is_told_again_in_every_file(tmp_path):
         (["vgg8", "--labels", "100", "--labels-seed", "-1"], "0 or more"),
         (["vgg8", "--epochs", "0"], "expected stages that train"),
         (["vgg8", "--base-lr", "0.1"], "expected stages that train"),
+        (["vgg8", "--base-lr", "0.1", "--describe"], "expected stages that train"),
         (["vgg8", "--labels", "100", "--name", "a/b"], "lower-case letters"),
     ],
 )

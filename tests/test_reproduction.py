@@ -3,6 +3,7 @@
 import io
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from statistics import stdev
 
@@ -191,7 +192,7 @@ def test_results_are_written_with_what_they_are_of(plan):
     rows = reproduce.write(plan, "tools/reproduce.sh", 15.5)
     content = json.loads((plan.out / "results.json").read_text())
     assert content["seconds"] == 15.5 and content["rows"] == rows
-    assert content["iterations_at_most"] is None
+    assert content["iterations_at_most"] is None and content["warnings"] == []
     assert len(rows) == len(plan.measurements())
     assert reproduce._seconds_before(plan.out / "results.json") == 15.5
 
@@ -200,9 +201,9 @@ def test_a_trial_s_tables_say_so():
     assert reproduce.text_of([row("baseline", 9.0)], 3).startswith("A TRIAL of 3")
 
 
-def test_what_trainings_warn_of_is_told_once(tmp_path, capsys):
+def test_what_trainings_warn_of_is_told_once(plan, tmp_path, capsys):
     """Also by a stage that many results rest on, and that has none itself."""
-    made = Reproduction(tmp_path, 2, ())
+    made = replace(plan, out=tmp_path)
     status = Run(FULL, "sae-layerwise", 2, None, made.root(2)).folder / "status.json"
     status.parent.mkdir(parents=True)
     said = {"state": "finished", "iterations": 9, "warning": "a decoder is dead: why."}

@@ -3,13 +3,12 @@
 Where macro-layers' activations are reconstruction targets, an encoder can lower those
 losses by making its activations small: zero is easy to reconstruct. Their mean square
 before and after training shows it. A decoder that learns too fast may lose all its
-ReLUs, and makes the same of every image from then on: the variance of its
-reconstructions over images shows that.
+ReLUs: what comes after them is the same for every image.
 """
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from multiprocessing import get_context
@@ -19,6 +18,7 @@ from pathlib import Path
 import caffe
 import network
 import numpy as np
+from caffe.proto import caffe_pb2
 from runs import relative
 from runtime import ROOT, UserError
 from trial import RECONSTRUCTION
@@ -26,56 +26,52 @@ from trial import RECONSTRUCTION
 COLLAPSED = 0.1
 """Share of its mean square below which an activation has collapsed (ours)."""
 
-DEAD = 1e-3
-"""Share of the target's variance below which a reconstruction is a constant (ours)."""
-
 Change = dict[str, dict[str, float]]
 """Activation -> its mean square "before" and "after"."""
 
 
+DECODER = "dec:"
+"""How the names of a decoder's layers and blobs begin."""
+
+
 @dataclass(frozen=True)
 class Findings:
-    """activations: of the encoder, where joint training reconstructs them.
-
-    variances: target -> variance over images of its reconstruction, as a share of its
-    own; both are means over units.
-    """
+    """activations: of the encoder, where joint training reconstructs them. dead: the
+    decoder's first blobs that are the same for every image."""
 
     activations: Change
-    variances: dict[str, float]
+    dead: Sequence[str]
 
     @property
     def warning(self) -> str | None:
         """Sentences on what is ruined; None where nothing is."""
-        found = [collapsed(self.activations), dead(self.variances)]
+        found = [collapsed(self.activations), died(self.dead)]
         return " ".join(filter(None, found)) or None
 
 
 def examine(net_path: Path, after: Path, before: Path | None) -> Findings:
-    """What training made of the first test batch's activations and reconstructions.
+    """What training made of activations and decoders, by the first test batch.
 
     net_path: a stage's network. before: what joint training began with; None for a
     stage that leaves the encoder as it is. Both are empty where there are no test
-    images. Raises UserError where Caffe ends.
+    images; a batch of one image tells nothing of decoders. Raises UserError where Caffe
+    ends.
     """
-    pairs = _reconstructions(net_path)
-    if not pairs or not _has_test_images(net_path):
-        return Findings({}, {})
-    new = _measure(net_path, after, {blob for pair in pairs for blob in pair})
-    activations = {}
-    if before is not None and (targets := [target for _, target in pairs[:-1]]):
-        old = _measure(net_path, before, set(targets))
-        activations = {
-            blob: {"before": old[blob].mean_square, "after": new[blob].mean_square}
-            for blob in targets
-            if isfinite(old[blob].mean_square) and isfinite(new[blob].mean_square)
-        }
-    variances = {
-        target: new[made].variance / new[target].variance
-        for made, target in pairs
-        if new[target].variance > 0 and isfinite(new[made].variance)
+    net = network.read(net_path)
+    targets = _targets(net)
+    if not targets or not _has_test_images(net):
+        return Findings({}, ())
+    new = _forward(net_path, after, targets)
+    dead = _first(net, set(new.constant))
+    if before is None or not targets[:-1]:
+        return Findings({}, dead)
+    old = _forward(net_path, before, targets)
+    activations = {
+        blob: {"before": old.mean_squares[blob], "after": new.mean_squares[blob]}
+        for blob in targets[:-1]
+        if isfinite(old.mean_squares[blob]) and isfinite(new.mean_squares[blob])
     }
-    return Findings(activations, variances)
+    return Findings(activations, dead)
 
 
 def collapsed(change: Change) -> str | None:
@@ -95,49 +91,57 @@ def collapsed(change: Change) -> str | None:
     )
 
 
-def dead(variances: Mapping[str, float]) -> str | None:
-    """A sentence on reconstructions that are one for all images; None without."""
-    constant = [target for target, share in variances.items() if share < DEAD]
-    if not constant:
+def died(blobs: Sequence[str]) -> str | None:
+    """A sentence on the parts of a decoder that are dead; None without."""
+    if not blobs:
         return None
     return (
-        f"a decoder is dead: its reconstruction of {', of '.join(constant)} is the same"
-        " for every image, as where too large a learning rate has put out its ReLUs."
-        " Lower base_lr of the first stage that warns of it (generator: --base-lr"
-        " STAGE=X), and make it and those after it anew."
+        f"a part of the decoder is dead: {', '.join(blobs)} is the same for every"
+        " image, as too large a learning rate puts out ReLUs for good. Lower base_lr of"
+        " the first stage that warns of it (generator: --base-lr STAGE=X, for all"
+        " variants), and make it and those after it anew."
     )
 
 
-def _reconstructions(net_path: Path) -> list[tuple[str, str]]:
-    """Blobs that a network's reconstruction losses compare, the reconstruction and its
-    target, from the deepest one on; the last target is the image."""
-    return [
-        (layer.bottom[0], layer.bottom[1])
-        for layer in network.read(net_path).layer
-        if layer.name.startswith(RECONSTRUCTION)
-    ]
+def _targets(net: caffe_pb2.NetParameter) -> list[str]:
+    """The blobs that a network's reconstruction losses compare with, from the deepest
+    one on; the last is the image, which is none of the encoder's."""
+    return [la.bottom[1] for la in net.layer if la.name.startswith(RECONSTRUCTION)]
 
 
-def _has_test_images(net_path: Path) -> bool:
-    layers = [la for la in network.read(net_path).layer if la.type in network.DATA]
+def _first(net: caffe_pb2.NetParameter, blobs: set[str]) -> list[str]:
+    """Those of the blobs that are not made from others of them."""
+    later = {
+        blob
+        for layer in net.layer
+        for blob in layer.top
+        if blobs.intersection(layer.bottom) - {blob}
+    }
+    made = dict.fromkeys(blob for layer in net.layer for blob in layer.top)
+    return [blob for blob in made if blob in blobs - later]
+
+
+def _has_test_images(net: caffe_pb2.NetParameter) -> bool:
+    layers = [la for la in net.layer if la.type in network.DATA]
     return any(
         caffe.TRAIN not in [rule.phase for rule in layer.include] for layer in layers
     )
 
 
 @dataclass(frozen=True)
-class _Statistics:
-    """Of a blob's first batch: over all values, and over images by unit."""
+class _Forward:
+    """Of one batch. mean_squares: of targets; constant: the decoder's blobs that are the
+    same for all images, where those differ."""
 
-    mean_square: float
-    variance: float
+    mean_squares: dict[str, float]
+    constant: list[str]
 
 
-def _measure(net_path: Path, weights: Path, blobs: set[str]) -> dict[str, _Statistics]:
+def _forward(net_path: Path, weights: Path, targets: list[str]) -> _Forward:
     """In a process of its own, which Caffe may end, and which gives the memory back."""
     context = get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_forward, args=(net_path, weights, blobs, sender))
+    child = context.Process(target=_run, args=(net_path, weights, targets, sender))
     child.start()
     sender.close()
     try:
@@ -150,19 +154,27 @@ def _measure(net_path: Path, weights: Path, blobs: set[str]) -> dict[str, _Stati
         child.join()
 
 
-def _forward(
-    net_path: Path, weights: Path, blobs: set[str], sender: Connection
-) -> None:
+def _run(net_path: Path, weights: Path, targets: list[str], sender: Connection) -> None:
     with open(os.devnull, "w") as nowhere:  # Caffe prints all of a network it refuses
         os.dup2(nowhere.fileno(), sys.stderr.fileno())
     os.chdir(ROOT)  # LMDBs are named relative to it
     caffe.set_mode_cpu()
     net = caffe.Net(str(net_path), caffe.TEST, weights=str(weights))
     net.forward()
-    found = {}
-    for blob in blobs:
-        values = np.asarray(net.blobs[blob].data, dtype=float)
-        found[blob] = _Statistics(
-            float(np.mean(np.square(values))), float(np.mean(np.var(values, axis=0)))
-        )
-    sender.send(found)
+    constant = []
+    if not _is_constant(net.blobs[targets[-1]].data):
+        constant = [
+            name
+            for name, blob in net.blobs.items()
+            if name.startswith(DECODER) and _is_constant(blob.data)
+        ]
+    mean_squares = {
+        name: float(np.mean(np.square(net.blobs[name].data, dtype=float)))
+        for name in targets
+    }
+    sender.send(_Forward(mean_squares, constant))
+
+
+def _is_constant(values: np.ndarray) -> bool:
+    """Whether a blob is the same for every image; not a loss, which has no such axis."""
+    return values.ndim > 1 and bool(np.all(values == values[0]))

@@ -78,8 +78,14 @@ def generator_commands(net: str, variants: str) -> list[str]:
 def tell(path: Path, net: str, variants: str) -> None:
     """Says where the figures are, and the commands that put them into the solvers."""
     print(f"\nwritten to {relative(path)}, for the generator; it uses them with")
-    for command in generator_commands(net, variants):
+    commands = generator_commands(net, variants)
+    for command in commands:
         print(f"  {command}")
+    if any(" --base-lr " in command for command in commands):
+        print(
+            "--base-lr comes before what was found: leave it out to use that, and give"
+            " --variant all, so that all variants learn alike."
+        )
     print(
         "Stages that are finished are out of date then: tools/run_stage.sh says so, and"
         " what to do."

@@ -271,8 +271,8 @@ class Reproduction:
     def warnings(self) -> list[str]:
         """What the trainings that there are have warned of, the first stages first."""
         found: dict[str, str] = {}
-        for each in self.measurements():
-            line = [each.model.run]
+        for measured in dict.fromkeys(each.model.run for each in self.measurements()):
+            line = [measured]
             while (source := self._source(line[-1])) is not None:
                 line.append(source)
             for run in reversed(line):

@@ -265,8 +265,7 @@ def hand_on(stage: Run, plan: Plan, iteration: int) -> None:
 
 
 def note_ruins(stage: Run, plan: Plan, status: dict[str, Any]) -> None:
-    """Records what training did to activations and reconstructions, and says where they
-    are all but gone."""
+    """Records what training did to activations and decoders, and says what it ruined."""
     try:
         findings = activations.examine(
             ROOT / plan.solver.net,
@@ -274,12 +273,10 @@ def note_ruins(stage: Run, plan: Plan, status: dict[str, Any]) -> None:
             plan.source if stage.stage == 4 else None,
         )
     except UserError as error:
-        print(f"what became of the activations is not known: {error}")
+        print(f"whether training ruined anything is not known: {error}")
         return
     if findings.activations:
         status["activations"] = findings.activations
-    if findings.variances:
-        status["reconstruction_variances"] = findings.variances
     status["warning"] = findings.warning
     if status["warning"]:
         print(f"warning: {status['warning']}")
