@@ -51,7 +51,7 @@ def parse_epochs(text: str) -> dict[int, float]:
 
 
 def parse_base_lr(text: str) -> dict[int, float]:
-    """{2: 2.5e-05} from 2=2.5e-5; {} from nothing; raises UserError for anything else."""
+    """{2: 2.5e-05} from 2=2.5e-5, {} from nothing; UserError for anything else."""
     if not text:
         return {}
     number = r"[0-9]{1,7}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?"
@@ -110,7 +110,9 @@ def with_base_lr(network: Network, rates: Mapping[int, float]) -> Network:
             share = rate / schedule.base_lr
             layerwise = tuple(each * share for each in layerwise)
         schedules[stage] = replace(
-            schedule, base_lr=rate, why=f"base_lr by --base-lr; otherwise {schedule.why}"
+            schedule,
+            base_lr=rate,
+            why=f"base_lr by --base-lr; otherwise {schedule.why}",
         )
     return replace(
         network,

@@ -130,8 +130,8 @@ def _has_test_images(net: caffe_pb2.NetParameter) -> bool:
 
 @dataclass(frozen=True)
 class _Forward:
-    """Of one batch. mean_squares: of targets; constant: the decoder's blobs that are the
-    same for all images, where those differ."""
+    """Of one batch. mean_squares: of targets; constant: the decoder's blobs that are
+    the same for all images, where those differ."""
 
     mean_squares: dict[str, float]
     constant: list[str]
@@ -176,5 +176,5 @@ def _run(net_path: Path, weights: Path, targets: list[str], sender: Connection) 
 
 
 def _is_constant(values: np.ndarray) -> bool:
-    """Whether a blob is the same for every image; not a loss, which has no such axis."""
+    """Whether a blob is the same for every image; a loss is not, without their axis."""
     return values.ndim > 1 and bool(np.all(values == values[0]))

@@ -265,7 +265,7 @@ def hand_on(stage: Run, plan: Plan, iteration: int) -> None:
 
 
 def note_ruins(stage: Run, plan: Plan, status: dict[str, Any]) -> None:
-    """Records what training did to activations and decoders, and says what it ruined."""
+    """Records what training did to activations and decoders; says what it ruined."""
     try:
         findings = activations.examine(
             ROOT / plan.solver.net,
