@@ -15,7 +15,6 @@ import importlib.util
 import json
 import os
 import signal
-import sys
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
@@ -38,7 +37,7 @@ from bench_worker import Job, Refused, Worker  # noqa: E402
 from caffe.proto import caffe_pb2  # noqa: E402
 from prerequisites import require, require_network  # noqa: E402
 from provenance import host, versions  # noqa: E402
-from runs import CAFFE, ROOT, Run, check_writable, relative  # noqa: E402
+from runs import CAFFE, Run, check_writable, relative  # noqa: E402
 from status import print_table  # noqa: E402
 from wholefile import whole_file  # noqa: E402
 

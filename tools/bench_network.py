@@ -1,4 +1,4 @@
-"""The training networks that are timed: fixed inputs, one engine, and what they cost."""
+"""The training networks that are timed: fixed inputs, one engine, what they cost."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import network
 import numpy as np
+from arguments import INT32
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
-from arguments import INT32
 from runs import relative
 from runtime import UserError
 from wholefile import whole_file

@@ -10,11 +10,11 @@ REFERENCE = "CAFFE"
 TORCH = "PyTorch"
 
 FOOT = """\
-ms: a step, the median of the turns', and their range. x CAFFE, x PyTorch: how many times
-faster, the median of the rounds' ratios; PyTorch's faster layout counts. GFLOP/s: as a
-direct convolution would need. memory: the most held in a step, beyond the program and
-its libraries. outputs, gradients: the largest difference from CAFFE's results, relative,
-by Euclidean norms | by maxima."""
+ms: a step, the median of the turns', and their range. x CAFFE, x PyTorch: how many
+times faster, the median of the rounds' ratios; PyTorch's faster layout counts. GFLOP/s:
+as a direct convolution would need. memory: the most held in a step, beyond the program
+and its libraries. outputs, gradients: the largest difference from CAFFE's results,
+relative, by Euclidean norms | by maxima."""
 
 HEAD = ("", "ms", "range", "images/s", "x CAFFE", "x PyTorch")
 HEAD += ("GFLOP/s", "memory", "outputs", "gradients")

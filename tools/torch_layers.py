@@ -4,7 +4,8 @@ What PyTorch's eager mode has for a layer is taken as it is; where both sides de
 things differently, Caffe's definition is kept:
 
     EuclideanLoss    1/(2N) of the sum of squares, with a gradient to both bottoms
-    SoftmaxWithLoss  the mean over the images that have a label
+    SoftmaxWithLoss  the mean over the images that have a label; of each one it says
+                     87.3 at most, and yet the gradient is that of the whole
     BatchNorm        normalises, and Scale scales: two layers
 """
 
@@ -29,6 +30,9 @@ SAVES_NO_TOP = (
     *("BatchNorm", "Scale", "Bias"),
 )
 """Layers whose backward pass does not read their own top: it may be overwritten."""
+
+MOST_LOSS = 87.33654
+"""-log of the smallest normal float32, which Caffe takes for smaller probabilities."""
 
 YIELDS_NOTHING = ("Silence", "Accuracy")
 NOT_COMPUTED = (*YIELDS_NOTHING, "Input")
@@ -80,8 +84,8 @@ def check(layer: Layer) -> None:
         if layer.fields.get("reshape_param", {}).get("num_axes", -1) != -1:
             reason = "Reshape with num_axes"
     elif layer.type == "InnerProduct":
-        if layer.fields.get("inner_product_param", {}).get("axis", 1) != 1:
-            reason = "InnerProduct of another axis"
+        axis = layer.fields.get("inner_product_param", {}).get("axis", 1)
+        reason = "InnerProduct of another axis" if axis != 1 else None
     if loss_weight(layer) and not layer.type.endswith("Loss"):
         reason = f"{layer.type} with a loss_weight"
     if reason:
@@ -244,9 +248,11 @@ def _softmax_loss(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
     ignored = layer.fields.get("loss_param", {}).get("ignore_label", -100)
 
     def step(x: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(
-            x, labels.view(len(x), *x.shape[2:]), None, None, ignored
-        )
+        labels = labels.view(len(x), *x.shape[2:])
+        each = F.cross_entropy(x, labels, ignore_index=ignored, reduction="none")
+        said = each.detach()
+        each = each + (said.clamp(max=MOST_LOSS) - said)
+        return each.sum() / (labels != ignored).sum().clamp(min=1)
 
     return step
 

@@ -99,9 +99,8 @@ def depooling(layer: Layer, own: list, in_place: bool) -> Step:
         rows, columns = places[key]
         regular = [_as_slice(side) for side in (rows, columns)]
         if None not in regular and not counted:
-            y = torch.zeros(
-                (*x.shape[:2], *plane), dtype=x.dtype, memory_format=_layout(x)
-            )
+            shape = (*x.shape[:2], *plane)
+            y = torch.empty(shape, memory_format=_layout(x)).zero_()
             y[:, :, regular[0], regular[1]] = x
             return y
         row, column = torch.tensor(rows), torch.tensor(columns)
