@@ -1,7 +1,8 @@
 """Caffe's side of a comparison: training steps, as `caffe train` takes them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -48,6 +49,37 @@ class Side:
             times.append(1000 * (perf_counter() - start))
         return times
 
+    def layers(self, count: int) -> dict[str, tuple[float, float]]:
+        """Layer type -> milliseconds forward and backward of a step, and those of
+        `clear` and `update`: medians of so many steps, taken layer by layer."""
+        net, passes = self._net, []
+        for _ in range(count):
+            sums: dict[str, list[float]] = {}
+            self._timed(sums, "clear", 1, net.clear_param_diffs)
+            kinds = [layer.type for layer in net.layers]
+            for at, kind in enumerate(kinds):
+                self._timed(sums, kind, 0, net._forward, at, at)
+            for at, kind in reversed(list(enumerate(kinds))):
+                self._timed(sums, kind, 1, net._backward, at, at)
+            self._timed(sums, "update", 1, self._solver.apply_update)
+            passes.append(sums)
+        return {
+            kind: tuple(median(each[kind][at] for each in passes) for at in (0, 1))
+            for kind in passes[0]
+        }
+
+    @staticmethod
+    def _timed(
+        sums: dict[str, list[float]],
+        kind: str,
+        at: int,
+        work: Callable[..., Any],
+        *arguments: int,
+    ) -> None:
+        start = perf_counter()
+        work(*arguments)
+        sums.setdefault(kind, [0.0, 0.0])[at] += 1000 * (perf_counter() - start)
+
     def loss(self) -> float:
         """The sum of the losses of the last step, each with its weight."""
         weights = self._net.blob_loss_weights
@@ -58,6 +90,15 @@ class Side:
                 if weight
             )
         )
+
+    def disturb(self, relative: float) -> None:
+        """Changes every parameter by so much of itself, up or down at random."""
+        random = np.random.default_rng(SEED)
+        tied = tied_layers(self._layers)
+        for name, own in self._net.params.items():
+            for blob in own if name not in tied else ():
+                sign = random.integers(2, size=blob.data.shape, dtype=np.int8) * 2 - 1
+                blob.data[...] *= 1 + np.float32(relative) * sign
 
     def compare(self, path: Path, blobs: Sequence[str]) -> None:
         """Writes blobs, and every layer's gradient, of one pass in both directions."""

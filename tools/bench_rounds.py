@@ -14,6 +14,10 @@ from bench_worker import Job, Refused, Worker, available_memory
 WARM_UP = 2
 """Steps before those that count: blobs and primitives are made in the first."""
 
+DISTURBANCE = 1e-6
+"""Relative, with a random sign: what another order of sums changes, about. How far
+results move then is a network's own doing: a unit or a switch near a tie may flip."""
+
 MARGIN = 1.25
 """How many times the largest worker's memory must be free for one more to be kept."""
 
@@ -38,7 +42,8 @@ class Contender:
 
     refused: why there is nothing, where that is so. times: milliseconds a step, the
     median of each turn's. peak: bytes. differences: of "outputs" and "gradients", from
-    the reference; empty for the reference itself.
+    the reference; the reference's own are those between it and what it computes with
+    weights changed by DISTURBANCE. layers: type -> milliseconds forward and backward.
     """
 
     name: str
@@ -51,6 +56,7 @@ class Contender:
     peak: int = 0
     differences: dict[str, Difference] = field(default_factory=dict)
     finite: bool = True
+    layers: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def setting(self) -> tuple[int, int]:
@@ -116,22 +122,35 @@ class Rounds:
             each.times.append(median(times))
             self._say(f"{each.title}: {each.times[-1]:.4g} ms a step")
 
+    def layers(self) -> None:
+        """Sets `layers` of Caffe's contenders, a turn of theirs each."""
+        for each in self._contenders:
+            if each.job.kind == "caffe":
+                worker = self._worker(each)
+                each.layers = worker.ask(layers=each.count)["layers"]
+                if not self.kept:
+                    self.close()
+
     def close(self) -> None:
         while self._running:
             _, worker = self._running.popitem()
             worker.close()
 
     def _turn(self, each: Contender, count: int) -> list[float]:
-        worker = self._running.get(id(each))
-        if worker is None:
-            worker = self._running[id(each)] = Worker(each.job, each.title)
-            worker.ask(steps=WARM_UP)
-        answer = worker.ask(steps=count)
+        answer = self._worker(each).ask(steps=count)
         each.peak = max(each.peak, answer["peak"])
         each.finite &= answer["loss"] is not None
         if not self.kept:
             self.close()
         return answer["milliseconds"]
+
+    def _worker(self, each: Contender) -> Worker:
+        """The contender's process, warm."""
+        worker = self._running.get(id(each))
+        if worker is None:
+            worker = self._running[id(each)] = Worker(each.job, each.title)
+            worker.ask(steps=WARM_UP)
+        return worker
 
     def _make_room(self) -> None:
         largest = max((each.peak for each in self._contenders), default=0)
@@ -144,32 +163,37 @@ class Rounds:
 def compare(
     contenders: Sequence[Contender], blobs: Sequence[str], folder: Path
 ) -> None:
-    """Sets `differences` of all but the first, which is the reference, and `refused`.
+    """Sets `differences`, and `refused` where it comes to that. The first contender is
+    the reference.
 
-    One pass in both directions each, one process at a time.
+    One pass in both directions each, one process at a time. Raises Refused where the
+    reference is.
     """
-    reference = folder / "reference.npz"
-    found = folder / "found.npz"
+    reference, found = folder / "reference.npz", folder / "found.npz"
+    first = contenders[0]
     try:
-        for place, each in enumerate(contenders):
-            path = found if place else reference
+        _passed(first, blobs, reference)
+        for each in contenders:
             try:
-                worker = Worker(each.compared, each.title)
+                _passed(each, blobs, found, DISTURBANCE if each is first else 0)
             except Refused as error:
                 each.refused = str(error)
-                if not place:
-                    raise
                 continue
-            try:
-                worker.ask(compare=str(path), blobs=list(blobs))
-            finally:
-                worker.close()
-            if place:
-                each.differences = differences(reference, found)
+            each.differences = differences(reference, found)
     finally:
         for path in (reference, found):
             with suppress(OSError):
                 path.unlink()
+
+
+def _passed(
+    each: Contender, blobs: Sequence[str], path: Path, disturbance: float = 0
+) -> None:
+    worker = Worker(each.compared, each.title)
+    try:
+        worker.ask(compare=str(path), blobs=list(blobs), disturbance=disturbance)
+    finally:
+        worker.close()
 
 
 def differences(reference: Path, found: Path) -> dict[str, Difference]:

@@ -14,7 +14,7 @@ ms: a step, the median of the turns', and their range. x CAFFE, x PyTorch: how m
 times faster, the median of the rounds' ratios; PyTorch's faster layout counts. GFLOP/s:
 as a direct convolution would need. memory: the most held in a step, beyond the program
 and its libraries. outputs, gradients: the largest difference from CAFFE's results,
-relative, by Euclidean norms | by maxima."""
+relative, by Euclidean norms | by maxima; CAFFE's own: with weights changed by 1e-6."""
 
 HEAD = ("", "ms", "range", "images/s", "x CAFFE", "x PyTorch")
 HEAD += ("GFLOP/s", "memory", "outputs", "gradients")
@@ -84,6 +84,31 @@ def growth(contenders: Sequence[Contender]) -> str:
     return columns(rows) if len(rows) > 1 else ""
 
 
+def layers(own: Sequence[Contender]) -> str:
+    """Milliseconds of a step by types of layers, the longest first; '' where there are
+    none."""
+    own = [each for each in own if each.layers]
+    kinds = dict.fromkeys(kind for each in own for kind in each.layers)
+    if not kinds:
+        return ""
+    longest = sorted(
+        kinds, key=lambda kind: -max(sum(each.layers.get(kind, ())) for each in own)
+    )
+    head = ["ms by layers"]
+    for each in own:
+        head += [f"{each.name} forward", "backward", "share"]
+    rows: list[Sequence[str]] = [head]
+    for kind in longest:
+        row = [kind]
+        for each in own:
+            forward, backward = each.layers.get(kind, (0.0, 0.0))
+            whole = sum(map(sum, each.layers.values()))
+            row += [f"{forward:.3f}", f"{backward:.3f}"]
+            row.append(f"{100 * (forward + backward) / whole:.1f} %")
+        rows.append(row)
+    return columns(rows)
+
+
 def _grown(before: int, now: int) -> str:
     return f"{now}" if before == now else f"{before} -> {now}"
 
@@ -123,6 +148,7 @@ def as_json(each: Contender, everyone: Sequence[Contender], cost: Cost) -> dict:
             for part, found in each.differences.items()
         },
         "finite": each.finite,
+        "layers_ms": each.layers or None,
     }
 
 

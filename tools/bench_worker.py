@@ -130,7 +130,9 @@ def serve(job: Job) -> None:
     """Builds, and answers requests from stdin until it is closed.
 
     Requests: {"steps": n} -> milliseconds of each, the loss, the peak memory in bytes;
-    {"compare": file, "blobs": [...]} -> writes outputs and gradients of one pass;
+    {"layers": n} -> milliseconds by types of layers, of n steps (Caffe alone);
+    {"compare": file, "blobs": [...], "disturbance": x} -> writes outputs and gradients
+    of one pass, after changing the weights by x where that is not 0 (Caffe alone);
     {"prepare": file or null} -> shapes, and how many classes labels have (Caffe alone).
     """
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
@@ -161,7 +163,11 @@ def serve(job: Job) -> None:
                 loss=loss if math.isfinite(loss) else None,
                 peak=max(memory("VmHWM") - held, 0),
             )
+        elif "layers" in request:
+            answer(layers=side.layers(request["layers"]))
         elif "compare" in request:
+            if request["disturbance"]:
+                side.disturb(request["disturbance"])
             side.compare(Path(request["compare"]), request["blobs"])
             answer(done=True)
         else:

@@ -208,7 +208,7 @@ def _dropout(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
 
 def _noise(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
     std = layer.fields.get("gaussian_noise_param", {}).get("std", 0.3)
-    return lambda x: x + std * torch.randn_like(x)
+    return lambda x: x + std * torch.randn_like(x) if std else x
 
 
 def _batch_norm(layer: Layer, own: list[Parameter], in_place: bool) -> Step:

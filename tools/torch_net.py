@@ -68,6 +68,7 @@ class TorchNet:
         made_by: dict[str, str] = {}
         for layer in layers:
             check(layer)
+        for layer in layers:
             if layer.type in NOT_COMPUTED:
                 made_by |= dict.fromkeys(layer.tops, layer.type)
                 continue
