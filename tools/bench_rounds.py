@@ -231,10 +231,14 @@ def relative(expected: np.ndarray, found: np.ndarray) -> tuple[float, float]:
     if scale == 0:
         equal = not np.any(found)
         return (0.0, 0.0) if equal else (float("inf"), float("inf"))
-    # divided first: squares of gradients may be too small for a float32
-    difference = (found.reshape(expected.shape) - expected) / scale
+    # divided first: squares of gradients may be out of a float32's range
+    expected, found = expected / scale, found.reshape(expected.shape) / scale
+    difference = found - expected
     most = float(np.abs(difference).max())
-    return float(np.linalg.norm(difference) / np.linalg.norm(expected / scale)), most
+    if most == 0:
+        return 0.0, 0.0
+    norm = most * float(np.linalg.norm(difference / np.float32(most)))
+    return norm / float(np.linalg.norm(expected)), most
 
 
 def to_stderr(text: str) -> None:
