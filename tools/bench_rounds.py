@@ -10,6 +10,7 @@ from statistics import median
 
 import numpy as np
 from bench_worker import Job, Refused, Worker, available_memory
+from runtime import UserError
 
 WARM_UP = 2
 """Steps before those that count: blobs and primitives are made in the first."""
@@ -166,13 +167,16 @@ def compare(
     """Sets `differences`, and `refused` where it comes to that. The first contender is
     the reference.
 
-    One pass in both directions each, one process at a time. Raises Refused where the
-    reference is.
+    One pass in both directions each, one process at a time. Raises UserError where the
+    reference is refused, or a process dies.
     """
     reference, found = folder / "reference.npz", folder / "found.npz"
     first = contenders[0]
     try:
-        _passed(first, blobs, reference)
+        try:
+            _passed(first, blobs, reference)
+        except Refused as error:
+            raise UserError(f"{first.title}: {error}") from error
         for each in contenders:
             try:
                 _passed(each, blobs, found, DISTURBANCE if each is first else 0)
