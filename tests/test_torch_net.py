@@ -147,3 +147,25 @@ def test_a_frozen_encoder_gets_no_gradient(job):
     loss.backward()
     assert net.parameters["conv1", 0].values.grad is None
     assert net.parameters["scale1", 0].values.grad is not None
+
+
+def test_a_loss_is_as_large_as_caffe_says(tmp_path):
+    """Caffe takes no probability for smaller than the smallest normal float32."""
+    text = """
+    layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+    layer { name: "y" type: "Input" top: "y" input_param { shape { dim: 2 } } }
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "y" top: "loss" }
+    """
+    path = tmp_path / "net.prototxt"
+    path.write_text(text)
+    scores = np.array([[0, 500, 0], [1, 2, 3]], np.float32)
+    built = caffe.Net(str(path), caffe.TRAIN)
+    built.blobs["x"].data[...], built.blobs["y"].data[...] = scores, [0, 1]
+    expected = float(built.forward()["loss"])
+    assert 43 < expected < 45  # not 251
+    net = TorchNet(layers_of(parse(text, "NetParameter", "")), {})
+    x = torch.from_numpy(scores).requires_grad_()
+    loss, _ = net({"x": x, "y": torch.tensor([0, 1])})
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    loss.backward()
+    assert x.grad[0].tolist() == pytest.approx([-0.5, 0.5, 0])
