@@ -63,8 +63,8 @@ def test_outputs_and_gradients_are_caffes(job, kind, tmp_path):
     assert found["gradients"].most < 1e-4, found
     with np.load(tmp_path / "caffe.npz") as arrays:
         sizes = {name: np.abs(arrays[name]).max() for name in arrays.files}
-    assert sizes.pop("gradients/frozen") == 0
-    assert sizes.pop("gradients/bn1") == 0
+    for name in ("frozen", "bn1", "bn2"):
+        assert sizes.pop(f"gradients/{name}") == 0
     assert min(sizes.values()) > 1e-3, sizes
 
 
@@ -77,7 +77,7 @@ def test_updates_are_caffes(job, kind):
     assert theirs.steps(3) and abs(theirs.loss() / ours.loss() - 1) < 1e-4
     changed = 0
     for (name, place), each in theirs._net.parameters.items():
-        if name == "bn1":  # statistics
+        if name in ("bn1", "bn2"):  # statistics
             continue
         start = before[f"{name}/{place}"]
         expected = ours._net.params[name][place].data - start
@@ -88,6 +88,13 @@ def test_updates_are_caffes(job, kind):
         changed += 1
         assert relative(expected, found)[0] < 1e-3, (name, place)
     assert changed == 16
+
+
+def test_statistics_that_nobody_learned_leave_numbers_as_they_are(job):
+    """They are 0 in Caffe: the variance, too, by whose root is divided."""
+    with np.load(f"{job.weights}.npz") as arrays:
+        mean, variance, factor = (arrays[f"bn2/{at}"] for at in range(3))
+    assert not mean.any() and (variance == 1).all() and factor == 1
 
 
 def test_dropout_and_noise_are_taken_from_both(job):
@@ -166,6 +173,6 @@ def test_a_loss_is_as_large_as_caffe_says(tmp_path):
     net = TorchNet(layers_of(parse(text, "NetParameter", "")), {})
     x = torch.from_numpy(scores).requires_grad_()
     loss, _ = net({"x": x, "y": torch.tensor([0, 1])})
-    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
     loss.backward()
     assert x.grad[0].tolist() == pytest.approx([-0.5, 0.5, 0])

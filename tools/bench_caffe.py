@@ -116,9 +116,14 @@ class Side:
     def prepare(self, path: Path | None) -> dict[str, Any]:
         """Tells the network's shapes, and saves its parameters for both sides.
 
-        path: without a suffix; None: nothing is saved.
+        path: without a suffix; None: nothing is saved. Statistics that no BatchNorm has
+        learned are taken for a mean of 0 and a variance of 1: with the zeros that
+        Caffe begins with, those that stay as they are would multiply without bound.
         """
         net = self._net
+        for layer in net.layers:
+            if layer.type == "BatchNorm" and not layer.blobs[2].data.any():
+                layer.blobs[1].data[...] = layer.blobs[2].data[...] = 1
         if path is not None:
             net.save(f"{path}.caffemodel")
             named = {
