@@ -106,14 +106,16 @@ class Rounds:
     def warm_up(self, seconds: float) -> None:
         """Lets everyone take a few steps, and settles how many fill `seconds`."""
         for each in list(self._contenders):
-            self._make_room()
+            self._make_room(each.batch)
             try:
                 times = self._turn(each, 1)
+                if 1000 * seconds > 4 * times[0]:  # more are cheap, and one may mislead
+                    times += self._turn(each, 3)
             except Refused as error:
                 each.refused = str(error)
                 self._contenders.remove(each)
                 continue
-            each.count = max(1, ceil(1000 * seconds / times[0]))
+            each.count = max(1, ceil(1000 * seconds / min(times)))
 
     def round(self, number: int) -> None:
         """A turn for everyone, beginning with another one in each round."""
@@ -153,9 +155,16 @@ class Rounds:
             worker.ask(steps=WARM_UP)
         return worker
 
-    def _make_room(self) -> None:
-        largest = max((each.peak for each in self._contenders), default=0)
-        if self.kept and self._running and available_memory() < MARGIN * largest:
+    def _make_room(self, batch: int) -> None:
+        """Ends everyone where a worker of that batch size would hardly fit beside."""
+        needs = (
+            each.peak * max(1, batch / each.batch)
+            for each in self._contenders
+            if each.peak
+        )
+        if not (self.kept and self._running):
+            return
+        if available_memory() < MARGIN * max(needs):
             self.kept = False
             self._say("memory is short: every turn has a process of its own")
             self.close()
