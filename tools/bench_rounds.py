@@ -164,7 +164,7 @@ class Rounds:
         )
         if not (self.kept and self._running):
             return
-        if available_memory() < MARGIN * max(needs):
+        if available_memory() < MARGIN * max(needs, default=0):
             self.kept = False
             self._say("memory is short: every turn has a process of its own")
             self.close()
