@@ -15,9 +15,10 @@ from runtime import UserError
 WARM_UP = 2
 """Steps before those that count: blobs and primitives are made in the first."""
 
-DISTURBANCE = 1e-6
-"""Relative, with a random sign: what another order of sums changes, about. How far
-results move then is a network's own doing: a unit or a switch near a tie may flip."""
+DISTURBANCE = 1e-4
+"""Relative, with a random sign: a hundred times what another order of sums changes.
+Units and switches near a tie, one of which rounding may flip by chance, are sure to be
+among those that it flips."""
 
 MARGIN = 1.25
 """How many times the largest worker's memory must be free for one more to be kept."""

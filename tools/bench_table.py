@@ -14,7 +14,7 @@ ms: a step, the median of the turns', and their range. x CAFFE, x PyTorch: how m
 times faster, the median of the rounds' ratios; PyTorch's faster layout counts. GFLOP/s:
 as a direct convolution would need. memory: the most held in a step, beyond the program
 and its libraries. outputs, gradients: the largest difference from CAFFE's results,
-relative, by Euclidean norms | by maxima; CAFFE's own: with weights changed by 1e-6."""
+relative, by Euclidean norms | by maxima; CAFFE's own: with weights changed by 1e-4."""
 
 HEAD = ("", "ms", "range", "images/s", "x CAFFE", "x PyTorch")
 HEAD += ("GFLOP/s", "memory", "outputs", "gradients")
