@@ -1,0 +1,149 @@
+"""Poolings and their inverses as PyTorch's functions, with Caffe's results.
+
+Pooling rounds up. Depooling (fork/README.md) is max_unpool2d, or a strided copy for
+FIX; where windows overlap or values are counted it is scatter_add or index_add, since
+values that meet sum.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from generator.layers import Layer
+from generator.shapes import ShapeError, Window, pooling_window
+
+Step = Callable[..., Tensor | tuple[Tensor, ...]]
+"""A layer's arithmetic: its bottoms' values in, its tops' out."""
+
+
+def reason_against(layer: Layer) -> str | None:
+    fields = layer.fields.get("pooling_param", {})
+    method = fields.get("pool", "MAX")
+    if fields.get("global_pooling"):
+        return f"global {layer.type}" if layer.type == "Depooling" else None
+    known = ("MAX", "AVE") if layer.type == "Pooling" else ("MAX", "SWITCH", "FIX")
+    if method not in known:
+        return f"{layer.type} by {method}"
+    try:
+        window = _pooled(layer)
+    except ShapeError as error:
+        return f"{layer.type} that {error}"
+    sides = zip(window.kernel, window.stride, window.pad, strict=True)
+    if any(2 * p > k or s > k for k, s, p in sides):
+        return f"{layer.type} whose padding or stride is too large"
+    return None
+
+
+def _pooled(layer: Layer) -> Window:
+    """The window of a pooling that is not global; the plane does not matter."""
+    return pooling_window(layer, (1, 1, 1))
+
+
+def pooling(layer: Layer, own: list, in_place: bool) -> Step:
+    fields = layer.fields.get("pooling_param", {})
+    up = fields.get("round_mode", "CEIL") == "CEIL"
+    switches = len(layer.tops) > 1
+
+    def step(x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        window = pooling_window(layer, tuple(x.shape[1:]))
+        where = window.kernel, window.stride, window.pad
+        if fields.get("pool", "MAX") == "AVE":
+            return F.avg_pool2d(x, *where, ceil_mode=up)
+        return F.max_pool2d(x, *where, ceil_mode=up, return_indices=switches)
+
+    return step
+
+
+def depooling(layer: Layer, own: list, in_place: bool) -> Step:
+    fields = layer.fields["pooling_param"]
+    fixed = fields.get("pool", "MAX") == "FIX"
+    window = _pooled(layer)
+    like = len(layer.bottoms) > (1 if fixed else 2)
+    counted = len(layer.tops) > 1
+    places: dict[tuple[int, ...], tuple[list[int], list[int]]] = {}
+
+    def plane_of(x: Tensor, bottoms: tuple[Tensor, ...]) -> tuple[int, ...]:
+        if like:
+            return tuple(bottoms[-1].shape[2:])
+        return tuple(
+            (length - 1) * s + k - 2 * p
+            for length, s, k, p in zip(
+                x.shape[2:], window.stride, window.kernel, window.pad, strict=True
+            )
+        )
+
+    def by_switches(x: Tensor, *bottoms: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        plane, switches = plane_of(x, bottoms), bottoms[0]
+        if not window.overlaps and not counted:
+            return F.max_unpool2d(
+                x, switches, window.kernel, window.stride, window.pad, plane
+            )
+        at = switches.flatten(2)
+        shape = (*x.shape[:2], prod(plane))
+        sums = x.new_zeros(shape).scatter_add(2, at, x.flatten(2))
+        sums = sums.unflatten(2, plane)
+        if not counted:
+            return sums
+        ones = torch.ones((), dtype=x.dtype).expand(at.shape)
+        count = torch.zeros(shape, dtype=x.dtype).scatter_add_(2, at, ones)
+        return sums, count.unflatten(2, plane)
+
+    def to_place(x: Tensor, *bottoms: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        plane = plane_of(x, bottoms)
+        key = (*x.shape[2:], *plane)
+        if key not in places:
+            places[key] = _fixed_places(fields, window, x.shape[2:], plane)
+        rows, columns = places[key]
+        regular = [_as_slice(side) for side in (rows, columns)]
+        if None not in regular and not counted:
+            shape = (*x.shape[:2], *plane)
+            y = torch.empty(shape, memory_format=_layout(x)).zero_()
+            y[:, :, regular[0], regular[1]] = x
+            return y
+        row, column = torch.tensor(rows), torch.tensor(columns)
+        at = (row[:, None] * plane[1] + column).flatten()
+        shape = (*x.shape[:2], prod(plane))
+        y = x.new_zeros(shape).index_add(2, at, x.flatten(2)).unflatten(2, plane)
+        if not counted:
+            return y
+        ones = torch.ones((*shape[:2], len(at)))
+        return y, torch.zeros(shape).index_add_(2, at, ones).unflatten(2, plane)
+
+    return to_place if fixed else by_switches
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def _fixed_places(
+    fields: Mapping, window: Window, pooled: Sequence[int], plane: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """(rows, columns) that the values go to: the place in the window, or the nearest
+    that the padding or the edge leaves (fork/README.md)."""
+    sides = []
+    for axis, name in enumerate(("fix_y", "fix_x")):
+        kernel, stride, pad = (
+            side[axis] for side in (window.kernel, window.stride, window.pad)
+        )
+        place = fields.get(name, fields.get("fix", -1))
+        place = kernel // 2 if place < 0 else place
+        side = []
+        for at in range(pooled[axis]):
+            begin = max(at * stride - pad, 0)
+            end = min(at * stride - pad + kernel, plane[axis])
+            side.append(min(max(at * stride - pad + place, begin), end - 1))
+        sides.append(side)
+    return sides[0], sides[1]
+
+
+def _as_slice(places: list[int]) -> slice | None:
+    """The slice that a list of places is; None where they are not evenly apart."""
+    step = places[1] - places[0] if len(places) > 1 else 1
+    if step < 1 or places != list(range(places[0], places[-1] + 1, step)):
+        return None
+    return slice(places[0], places[-1] + 1, step)
