@@ -151,6 +151,26 @@ def test_lines_are_means_by_the_number_of_labels():
     assert ticks == ["100", "1,000"]
 
 
+def test_differences_from_the_finetuned_baseline_are_of_the_same_seed():
+    """Of the seeds 1 and 2 alone, where it lacks the third."""
+    errors = {1: 40.0, 2: 20.0}
+    control = [
+        row("baseline, finetuned", "val", seed, error, labels=100)
+        for seed, error in errors.items()
+    ]
+    own = [
+        row("swwae-all", "val", seed, error, labels=100)
+        for seed, error in {1: 39.0, 2: 16.0, 3: 1.0}.items()
+    ]
+    _, axes = draw_labels([*control, *own]).axes
+    (bar,) = axes.containers
+    assert bar.get_label() == "swwae-all"
+    assert list(bar.lines[0].get_ydata()) == pytest.approx([-2.5])
+    assert whiskers(axes) == [pytest.approx((-2.5 - 4.5**0.5, -2.5 + 4.5**0.5))]
+    seeds = [line for line in axes.lines if line.get_gid() == "seeds"]
+    assert [list(line.get_ydata()) for line in seeds] == [[-1.0, -4.0]]
+
+
 def test_a_figure_of_a_file(tmp_path):
     path, out = tmp_path / "results.json", tmp_path / "out.svg"
     path.write_text(json.dumps({"rows": TABLE + FEW}))

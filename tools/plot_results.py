@@ -8,7 +8,7 @@ divided by n - 1), dots the seeds. All of the single-crop scheme.
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -24,6 +24,7 @@ from arguments import number  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter  # noqa: E402
+from reproduction_tables import CONTROL  # noqa: E402
 from runs import check_writable, relative  # noqa: E402
 
 SCHEME = "single-crop"
@@ -95,13 +96,16 @@ Key = tuple[str, str, int | None]
 """Model, split, number of labels (None: all)."""
 
 
-def by_model(rows: Iterable[dict]) -> dict[Key, Seeds]:
+Results = dict[Key, Seeds]
+
+
+def by_model(rows: Iterable[dict]) -> Results:
     """The errors, in the rows' order.
 
     Of a model's rows at several depths, the deepest counts: classification does not
     depend on where the decoder begins. Raises UserError where two rows say two things.
     """
-    found: dict[Key, Seeds] = {}
+    found: Results = {}
     for row in rows:
         if row["scheme"] != SCHEME or row["stage"] == PRETRAINED:
             continue
@@ -224,7 +228,9 @@ def _two_lines(model: str) -> str:
 def draw_labels(rows: list[dict]) -> Figure:
     """Top-1 validation error in percent by the number of labels, a line a model.
 
-    Raises UserError where no row has a number of labels.
+    Where there is the finetuned baseline, a second panel has what the others' errors
+    are less its own, of each seed: seeds keep the labels of other images, and differ
+    more than models do. Raises UserError where no row has a number of labels.
     """
     results = {
         key: seeds
@@ -234,17 +240,53 @@ def draw_labels(rows: list[dict]) -> Figure:
     if not results:
         raise UserError("no row is of few labels, val and the single-crop scheme.")
     models = list(dict.fromkeys(model for model, _, _ in results))
-    counts = sorted({count for _, _, count in results})
-    (axes,) = plotting.panels(1, (5.5, 3.6))
-    axes.set(xlabel="labelled images", ylabel="top-1 validation error, %")
+    marks = dict(zip(models, plotting.marks(len(models)), strict=True))
+    differences = _less(results, CONTROL)
+    errors, *compared = plotting.panels(2 if differences else 1, (5.5, 3.6))
+    errors.set(xlabel="labelled images", ylabel="top-1 validation error, %")
+    _by_labels(errors, results, marks)
+    errors.set_ylim(bottom=0)
+    errors.legend()
+    errors.set_title(_title(rows, results.values()))
+    for axes in compared:
+        axes.set(xlabel="labelled images", ylabel="points")
+        axes.axhline(0, color=marks[CONTROL].color, linestyle=marks[CONTROL].line)
+        _by_labels(axes, differences, marks)
+        axes.set_title(f"less the error of {CONTROL}, of the same seed")
+    return errors.figure
+
+
+def _less(results: Results, control: str) -> Results:
+    """The models' errors less the control's of the same split, labels and seed; of
+    seeds that both have."""
+    found: Results = {}
+    for (model, *place), seeds in results.items():
+        other = results.get((control, *place))
+        if model == control or other is None:
+            continue
+        errors = {
+            seed: error - other.errors[seed]
+            for seed, error in seeds.errors.items()
+            if seed in other.errors
+        }
+        if errors:
+            found[(model, *place)] = Seeds(errors)
+    return found
+
+
+def _by_labels(
+    axes: Axes, results: Results, marks: Mapping[str, plotting.Mark]
+) -> None:
+    """A line a model over numbers of labels; every seed is a dash beside its point."""
     plotting.log_scale(axes, "x")
-    for place, (model, mark) in enumerate(
-        zip(models, plotting.marks(len(models)), strict=True)
-    ):
+    counts = sorted({count for _, _, count in results})
+    for place, (model, mark) in enumerate(marks.items()):
         own = [count for count in counts if (model, "val", count) in results]
+        if not own:
+            continue
         seeds = [results[model, "val", count] for count in own]
         # side by side, so that no whisker hides another
-        across = np.array(own) * 1.03 ** (place - (len(models) - 1) / 2)
+        across = np.array(own) * 1.03 ** (place - (len(marks) - 1) / 2)
         axes.errorbar(
             across,
             [s.mean for s in seeds],
@@ -261,10 +303,6 @@ def draw_labels(rows: list[dict]) -> Figure:
     axes.xaxis.set_major_locator(FixedLocator(counts))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_ylim(bottom=0)
-    axes.legend()
-    axes.set_title(_title(rows, results.values()))
-    return axes.figure
 
 
 def _title(rows: list[dict], results: Iterable[Seeds]) -> str:

@@ -5,6 +5,9 @@ from statistics import mean, stdev
 
 from generator.paper import TABLE_1, TABLE_1_COLUMNS
 
+CONTROL = "baseline, finetuned"
+"""The classifier trained on without decoder, as long as the others (Section 4.3)."""
+
 MISSING = "–"
 Row = dict
 """One result of one seed: the keys are those of reproduction.Measurement.row."""
