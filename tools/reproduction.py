@@ -39,8 +39,8 @@ FEW_LABELS_EPOCHS = {0: 1.0, 2: 0.5, 3: 0.4, 4: 1.0}
 
 FEW_LABELS_BASE_LR = {2: 2e-5, 3: 5e-3, 4: 0.02}
 """Ours, by trial: few images, seen often, make for large activations, and small rates
-of the decoders; stage 4 learns as stage 0 does, for at a tenth of that the images
-without labels taught the encoder nothing."""
+of the decoders; stage 4 learns as stage 0 does, for at a quarter of that nothing
+came of the decoder."""
 
 FAMILIES = ("sae", "swwae")
 KINDS = ("first", "all", "layerwise")
