@@ -95,6 +95,16 @@ def test_few_labels_have_networks_of_their_own_by_seed(plan):
     assert "vgg8_labels100_seed2/sae-all stage 4 (seed2)" in jobs
 
 
+def test_the_fewest_labels_have_a_smaller_rate_of_stage_2(plan):
+    made = replace(plan, labels=(100, 500)).generations()
+    rates = {
+        command[command.index("--labels") + 1]: command[-1]
+        for command in made
+        if "--labels" in command
+    }
+    assert rates == {"100": "2=1e-05,3=0.005,4=0.02", "500": "2=2e-05,3=0.005,4=0.02"}
+
+
 def test_a_trial_has_few_iterations(plan):
     trial = Reproduction(plan.out, 1, (), 3)
     for job in trainings(trial):

@@ -42,6 +42,9 @@ FEW_LABELS_BASE_LR = {2: 2e-5, 3: 5e-3, 4: 0.02}
 of the decoders; stage 4 learns as stage 0 does, for at a quarter of that nothing
 came of the decoder."""
 
+FEWEST_LABELS, FEWEST_LABELS_RATE = 100, 1e-5
+"""Up to so many labels, stage 2 has this rate: at 2e-5 one of six decoders died."""
+
 FAMILIES = ("sae", "swwae")
 KINDS = ("first", "all", "layerwise")
 VARIANTS = tuple(f"{family}-{kind}" for family in FAMILIES for kind in KINDS)
@@ -169,10 +172,10 @@ class Reproduction:
         full += ["--base-lr", base_lr_text(self.base_lr)]
         yield [NET, *full, "--depth", "all"]
         few = ["--epochs", epochs_text(FEW_LABELS_EPOCHS)]
-        few += ["--base-lr", base_lr_text(FEW_LABELS_BASE_LR)]
         for labels, seed in self._few():
             drawn = ["--labels", str(labels), "--labels-seed", str(seed)]
-            yield [NET, *drawn, *few]
+            rates = base_lr_text(few_labels_base_lr(labels))
+            yield [NET, *drawn, *few, "--base-lr", rates]
 
     def draws(self) -> Iterator[list[str]]:
         """data/few_labels.py's arguments, a line a database."""
@@ -372,6 +375,13 @@ class Reproduction:
             EVALUATION_COST * each.images,
             {"RUNS_DIR": relative(run.root), "OMP_NUM_THREADS": "1"},
         )
+
+
+def few_labels_base_lr(labels: int) -> dict[int, float]:
+    """By stage, for a number of labels."""
+    if labels <= FEWEST_LABELS:
+        return FEW_LABELS_BASE_LR | {2: FEWEST_LABELS_RATE}
+    return FEW_LABELS_BASE_LR
 
 
 def decodes(model: Model, scheme: str) -> bool:
