@@ -115,6 +115,7 @@ configure() {
     -DCMAKE_CXX_FLAGS="\"-fmacro-prefix-map=$source/=\" -fno-trapping-math" \
     -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=14 \
     -DCPU_ONLY=ON -DBLAS=Open -DUSE_OPENMP=ON -DBUILD_docs=OFF -DBUILD_matlab=OFF \
+    ${blas:+-DOpenBLAS_LIB="$blas"} \
     -DUSE_DNNL="$DNNL" -Dpython_version=3 -DPYTHON_EXECUTABLE="$root/.venv/bin/python" \
     "$@" >>"$log" 2>&1 ||
     fail 1 "configuring failed: $(grep -m1 -A2 'CMake Error' "$log" |
@@ -155,10 +156,16 @@ exec 9>build/caffe.lock
 flock --nonblock 9 || { echo "waiting for another build to end"; flock 9; }
 [ -z "$clean" ] || rm -rf "$source" "$objects" "$installed"
 
+# The OpenBLAS that computes with OpenMP's threads, as everything else in Caffe does. One
+# with threads of its own may be installed, too, and then be what the linker finds first:
+# two pools of threads hold up each other.
+blas=/usr/lib/$(g++ -print-multiarch)/openblas-openmp/libopenblas.so
+[ -e "$blas" ] || blas=''
+
 wanted=$(python3 fork/prepare.py --fingerprint) || exit
 tools/venv.sh
 wanted+=" $(.venv/bin/python -c 'import platform as p; from importlib import metadata
-print("python", p.python_version(), "numpy", metadata.version("numpy"))') dnnl $DNNL"
+print("python", p.python_version(), "numpy", metadata.version("numpy"))') dnnl $DNNL blas $blas"
 
 if [ "$(cat "$installed/made-from" 2>/dev/null)" != "$wanted" ]; then
   free=$(df --output=avail -BM build | tail -n 1 | tr -dc 0-9)

@@ -5,8 +5,8 @@ import signal
 
 os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe reports every layer otherwise
 
-# GNU's OpenMP does not outlive a fork: a child of a process that has computed with
-# several threads would wait for them forever, and tests let Caffe end child processes.
+# Networks as small as the tests' are not shared out to threads with any gain, and the
+# last digits of a product depend on their number.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 # Started in the background, a shell has us ignore Ctrl-C, and so would the programs

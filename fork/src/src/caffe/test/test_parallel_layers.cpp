@@ -1,4 +1,6 @@
 #include <dlfcn.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cfloat>
@@ -369,6 +371,33 @@ TYPED_TEST(ParallelTest, TestEuclideanLossForAnyNumberOfThreads) {
       ExpectSame(gradient, a.cpu_diff());
     }
   }
+}
+
+// Elementwise and through BLAS, each large enough for several threads.
+template <typename Dtype>
+static Dtype ComputeInParallel() {
+  const int size = 256;
+  vector<Dtype> a(size * size, 1), b(size * size);
+  caffe_add(size * size, &a[0], &a[0], &b[0]);
+  caffe_cpu_gemm<Dtype>(CblasNoTrans, CblasNoTrans, size, size, size, 1, &a[0], &b[0],
+      0, &a[0]);
+  return a[size];
+}
+
+TYPED_TEST(ParallelTest, TestChildOfAForkComputes) {
+  typedef TypeParam Dtype;
+  SetThreads(2);
+  const Dtype expected = ComputeInParallel<Dtype>();
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    alarm(20);
+    _exit(ComputeInParallel<Dtype>() == expected ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(child, waitpid(child, &status, 0));
+  EXPECT_FALSE(WIFSIGNALED(status)) << "The child waits for threads that it lacks.";
+  EXPECT_EQ(0, WEXITSTATUS(status));
 }
 
 }  // namespace caffe
