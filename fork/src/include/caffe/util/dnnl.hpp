@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "caffe/common.hpp"
+#include "caffe/util/channel_layout.hpp"
 
 /**
  * What the layers of the engine DNNL share: oneDNN's engine, scratch memory, changes of
@@ -38,6 +39,12 @@ dnnl::memory::desc DnnlPlain(const dnnl::memory::dims& dims);
 
 /// Float memory that belongs to somebody else; oneDNN's inputs are not const either.
 dnnl::memory DnnlMemory(const dnnl::memory::desc& desc, const float* data);
+
+/// A blob's data or diff as it lies in memory; `plain` is how it lies in row-major order.
+dnnl::memory DnnlRead(const BlobArray& array, const dnnl::memory::desc& plain);
+/// The same to be overwritten, in the layout `wanted` if the array can be in that one.
+dnnl::memory DnnlOverwrite(const BlobArray& array, const dnnl::memory::desc& plain,
+                           const dnnl::memory::desc& wanted);
 
 /// A primitive with the layouts it wants and the name of its implementation.
 struct DnnlPrimitive {

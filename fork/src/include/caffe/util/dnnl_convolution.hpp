@@ -56,21 +56,21 @@ class DnnlConvolution {
   bool HasBackwardInput();
   bool HasBackwardWeights();
 
-  /// Layouts of row-major blobs; weights are outputs x inputs per group x kernel.
-  const dnnl::memory::desc& input() const { return input_; }
-  const dnnl::memory::desc& output() const { return output_; }
+  /// The layout of row-major weights, outputs x inputs per group x kernel.
   const dnnl::memory::desc& weights() const { return weights_; }
   /// Weights as the mirrored convolution has them, seen as this convolution's.
   const dnnl::memory::desc& transposed_weights() const { return transposed_weights_; }
 
+  /// Writes the output in the layout that the implementation writes, if it takes that.
   /// @param bias where the geometry has one; else ignored
-  void Forward(const dnnl::memory& input, const dnnl::memory& weights,
-               const float* bias, const dnnl::memory& output, DnnlCall* call);
-  void BackwardInput(const dnnl::memory& output_diff, const dnnl::memory& weights,
-                     const dnnl::memory& input_diff, DnnlCall* call);
+  void Forward(const BlobArray& input, const dnnl::memory& weights,
+               const float* bias, const BlobArray& output, DnnlCall* call);
+  /// Likewise.
+  void BackwardInput(const BlobArray& output_diff, const dnnl::memory& weights,
+                     const BlobArray& input_diff, DnnlCall* call);
   /// Adds to weights_diff and, where the geometry has a bias, to bias_diff; NULL for
   /// nobody wants it.
-  void BackwardWeights(const dnnl::memory& input, const dnnl::memory& output_diff,
+  void BackwardWeights(const BlobArray& input, const BlobArray& output_diff,
                        const dnnl::memory& weights_diff, float* bias_diff,
                        DnnlCall* call);
 
@@ -95,11 +95,12 @@ class DnnlConvolution {
 };
 
 /// Adds to each channel's place of `sums` the sum of the channel's values.
-void AddChannelSums(int num, int channels, int spatial, const float* values,
+void AddChannelSums(int num, int channels, int spatial, const BlobArray& values,
                     float* sums);
 
 /// Adds to each channel's values the channel's bias.
-void AddBias(int num, int channels, int spatial, const float* bias, float* values);
+void AddBias(int num, int channels, int spatial, const float* bias,
+             const BlobArray& values);
 
 /// Reverses the order of each of `count` kernels of `size` weights.
 void ReverseKernels(int count, int size, const float* kernels, float* reversed);

@@ -276,30 +276,34 @@ void DepoolingLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
   const int planes = bottom[0]->num() * bottom[0]->channels();
   const ptrdiff_t pooled = y_.pooled * x_.pooled;
   const ptrdiff_t plane = y_.plane * x_.plane;
-  const Dtype* values = bottom[0]->cpu_data();
-  Dtype* unpooled = top[0]->mutable_cpu_data();
+  const BlobArray values = BlobArray::Data(*bottom[0]);
+  const BlobArray unpooled = BlobArray::Data(*top[0]);
   Dtype* landed = top.size() > 1 ? top[1]->mutable_cpu_data() : NULL;
   if (UsesSwitches()) {
-    const Dtype* switches = bottom[1]->cpu_data();
-    if (!ScatterToSwitches(Grid(), planes, pooled, switches, values, unpooled)) {
+    if (!ScatterToSwitches<Dtype, Dtype>(Grid(), planes, BlobArray::Data(*bottom[1]),
+        values, unpooled)) {
       RefuseSwitches(*bottom[1]);
     }
     if (landed) {
-      CountSwitches(planes, pooled, plane, pooled, switches, landed);
+      CountSwitches(planes, pooled, plane, pooled, bottom[1]->cpu_data(), landed);
     }
   } else if (method_ == PoolingParameter_PoolMethod_FIX) {
     const int* places = fixed_places_.cpu_data();
-    ScatterToSwitches(Grid(), planes, 0, places, values, unpooled);
+    const int block = CommonBlock({values}, {unpooled});
+    ScatterToSwitches(Grid(), planes, block, true, places, values.Read<Dtype>(block),
+        unpooled.Overwrite<Dtype>(block));
     if (landed) {
       CountSwitches(planes, pooled, plane, 0, places, landed);
     }
   } else {
+    const Dtype* averages = bottom[0]->cpu_data();
+    Dtype* spread = top[0]->mutable_cpu_data();
 #pragma omp parallel for if (planes * plane >= kParallelCount)
     for (int n = 0; n < planes; ++n) {
       Dtype* counts = landed ? landed + n * plane : NULL;
-      std::fill(unpooled + n * plane, unpooled + (n + 1) * plane, Dtype(0));
+      std::fill(spread + n * plane, spread + (n + 1) * plane, Dtype(0));
       if (counts) { std::fill(counts, counts + plane, Dtype(0)); }
-      ForwardAverage(values + n * pooled, unpooled + n * plane, counts);
+      ForwardAverage(averages + n * pooled, spread + n * plane, counts);
     }
   }
 }
@@ -316,18 +320,21 @@ void DepoolingLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top,
   const int planes = bottom[0]->num() * bottom[0]->channels();
   const ptrdiff_t pooled = y_.pooled * x_.pooled;
   const ptrdiff_t plane = y_.plane * x_.plane;
-  const Dtype* unpooled_diff = top[0]->cpu_diff();
-  Dtype* value_diff = bottom[0]->mutable_cpu_diff();
+  const BlobArray unpooled_diff = BlobArray::Diff(*top[0]);
+  const BlobArray value_diff = BlobArray::Diff(*bottom[0]);
   if (UsesSwitches()) {
-    GatherFromSwitches(Grid(), planes, pooled, bottom[1]->cpu_data(), unpooled_diff,
-        value_diff);
+    GatherFromSwitches<Dtype, Dtype>(Grid(), planes, BlobArray::Data(*bottom[1]),
+        unpooled_diff, value_diff);
   } else if (method_ == PoolingParameter_PoolMethod_FIX) {
-    GatherFromSwitches(Grid(), planes, 0, fixed_places_.cpu_data(), unpooled_diff,
-        value_diff);
+    const int block = CommonBlock({unpooled_diff}, {value_diff});
+    GatherFromSwitches(Grid(), planes, block, true, fixed_places_.cpu_data(),
+        unpooled_diff.Read<Dtype>(block), value_diff.Overwrite<Dtype>(block));
   } else {
+    const Dtype* spread = top[0]->cpu_diff();
+    Dtype* averages = bottom[0]->mutable_cpu_diff();
 #pragma omp parallel for if (planes * plane >= kParallelCount)
     for (int n = 0; n < planes; ++n) {
-      BackwardAverage(unpooled_diff + n * plane, value_diff + n * pooled);
+      BackwardAverage(spread + n * plane, averages + n * pooled);
     }
   }
 }

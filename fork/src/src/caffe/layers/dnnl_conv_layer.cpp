@@ -30,10 +30,8 @@ void DNNLConvolutionLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom
       this->bias_term_ ? this->Floats(this->blobs_[1]->cpu_data()) : NULL;
   for (size_t i = 0; i < bottom.size(); ++i) {
     DnnlCall call(convolution_->reorders());
-    convolution_->Forward(
-        DnnlMemory(convolution_->input(), this->Floats(bottom[i]->cpu_data())),
-        DnnlMemory(convolution_->weights(), weights), bias,
-        DnnlMemory(convolution_->output(), this->Floats(top[i]->mutable_cpu_data())),
+    convolution_->Forward(BlobArray::Data(*bottom[i]),
+        DnnlMemory(convolution_->weights(), weights), bias, BlobArray::Data(*top[i]),
         &call);
   }
 }
@@ -48,24 +46,21 @@ void DNNLConvolutionLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top,
   }
   for (size_t i = 0; i < top.size(); ++i) {
     DnnlCall call(convolution_->reorders());
-    const float* top_diff = this->Floats(top[i]->cpu_diff());
-    const dnnl::memory output_diff = DnnlMemory(convolution_->output(), top_diff);
+    const BlobArray top_diff = BlobArray::Diff(*top[i]);
     float* bias_diff =
         this->WantsBias() ? this->Floats(this->blobs_[1]->mutable_cpu_diff()) : NULL;
     if (this->WantsWeights()) {
-      convolution_->BackwardWeights(
-          DnnlMemory(convolution_->input(), this->Floats(bottom[i]->cpu_data())),
-          output_diff, DnnlMemory(convolution_->weights(),
+      convolution_->BackwardWeights(BlobArray::Data(*bottom[i]), top_diff,
+          DnnlMemory(convolution_->weights(),
               this->Floats(this->blobs_[0]->mutable_cpu_diff())), bias_diff, &call);
     } else if (this->WantsBias()) {
       AddChannelSums(this->num_, this->num_output_, this->out_spatial_dim_, top_diff,
                      bias_diff);
     }
     if (propagate_down[i]) {
-      convolution_->BackwardInput(output_diff,
+      convolution_->BackwardInput(top_diff,
           DnnlMemory(convolution_->weights(), this->Floats(this->blobs_[0]->cpu_data())),
-          DnnlMemory(convolution_->input(), this->Floats(bottom[i]->mutable_cpu_diff())),
-          &call);
+          BlobArray::Diff(*bottom[i]), &call);
     }
   }
 }

@@ -35,10 +35,8 @@ void DNNLDeconvolutionLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bott
   const float* bias =
       this->bias_term_ ? this->Floats(this->blobs_[1]->cpu_data()) : NULL;
   for (size_t i = 0; i < bottom.size(); ++i) {
-    const dnnl::memory input =
-        DnnlMemory(convolution_->output(), this->Floats(bottom[i]->cpu_data()));
-    float* top_data = this->Floats(top[i]->mutable_cpu_data());
-    const dnnl::memory output = DnnlMemory(convolution_->input(), top_data);
+    const BlobArray input = BlobArray::Data(*bottom[i]);
+    const BlobArray output = BlobArray::Data(*top[i]);
     if (mirror) {
       DnnlCall call(mirrored_->reorders());
       const dnnl::memory reversed =
@@ -51,7 +49,7 @@ void DNNLDeconvolutionLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bott
       convolution_->BackwardInput(input, DnnlMemory(convolution_->weights(), weights),
                                   output, &call);
       if (bias) {
-        AddBias(this->num_, this->num_output_, this->out_spatial_dim_, bias, top_data);
+        AddBias(this->num_, this->num_output_, this->out_spatial_dim_, bias, output);
       }
     }
   }
@@ -67,11 +65,9 @@ void DNNLDeconvolutionLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top
   }
   for (size_t i = 0; i < top.size(); ++i) {
     DnnlCall call(convolution_->reorders());
-    const float* top_diff = this->Floats(top[i]->cpu_diff());
-    const dnnl::memory input_diff = DnnlMemory(convolution_->input(), top_diff);
+    const BlobArray top_diff = BlobArray::Diff(*top[i]);
     if (this->WantsWeights()) {
-      convolution_->BackwardWeights(input_diff,
-          DnnlMemory(convolution_->output(), this->Floats(bottom[i]->cpu_data())),
+      convolution_->BackwardWeights(top_diff, BlobArray::Data(*bottom[i]),
           DnnlMemory(convolution_->weights(),
               this->Floats(this->blobs_[0]->mutable_cpu_diff())), NULL, &call);
     }
@@ -80,10 +76,9 @@ void DNNLDeconvolutionLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top
                      this->Floats(this->blobs_[1]->mutable_cpu_diff()));
     }
     if (propagate_down[i]) {
-      convolution_->Forward(input_diff,
+      convolution_->Forward(top_diff,
           DnnlMemory(convolution_->weights(), this->Floats(this->blobs_[0]->cpu_data())),
-          NULL, DnnlMemory(convolution_->output(),
-              this->Floats(bottom[i]->mutable_cpu_diff())), &call);
+          NULL, BlobArray::Diff(*bottom[i]), &call);
     }
   }
 }

@@ -44,6 +44,20 @@ static void ExpectSame(const vector<T>& expected, const T* found) {
   }
 }
 
+static const int kMaxBlock = 16;
+
+// Planes of `places` values each, with the values of every `block` planes side by side.
+template <typename T>
+static vector<T> InBlocks(const vector<T>& planes, int block, int places) {
+  vector<T> blocks(planes.size());
+  const int size = block * places;
+  for (size_t i = 0; i < planes.size(); ++i) {
+    const size_t place = i % places, channel = i / places % block;
+    blocks[i / size * size + place * block + channel] = planes[i];
+  }
+  return blocks;
+}
+
 template <typename Dtype>
 class ParallelTest : public ::testing::Test {
  protected:
@@ -142,7 +156,7 @@ template <typename Index>
 void ParallelTest<Dtype>::TestPoolingAndBack() {
   for (int test = 0; test < 150; ++test) {
     const PoolingGrid grid = DrawGrid();
-    const int planes = DrawPlanes(grid);
+    const int planes = (DrawPlanes(grid) + kMaxBlock - 1) / kMaxBlock * kMaxBlock;
     const int plane = grid.height * grid.width;
     const int pooled = grid.pooled_height * grid.pooled_width;
     const vector<Dtype> values = Values(planes * plane, test % 2);
@@ -161,22 +175,26 @@ void ParallelTest<Dtype>::TestPoolingAndBack() {
       scattered[place] += ones[i];
       gathered[i] = values[place];
     }
-    for (int threads = 1; threads <= 2; ++threads) {
+    for (int block : {1, 1, 8, kMaxBlock}) {
+      const int threads = 1 + Draw(0, 1);
       SCOPED_TRACE(::testing::Message() << "test " << test << ", threads " << threads
-          << ", plane " << grid.height << " x " << grid.width);
+          << ", plane " << grid.height << " x " << grid.width << ", block " << block);
       SetThreads(threads);
       vector<Dtype> found(planes * pooled, 7), unpooled(planes * plane, 7);
       vector<Index> found_switches(planes * pooled, 7);
-      MaxPool(grid, planes, values.data(), found.data(), found_switches.data());
-      ExpectSame(maxima, found.data());
-      ExpectSame(switches, found_switches.data());
-      EXPECT_EQ(good, ScatterToSwitches(grid, planes, pooled, switches.data(),
-          ones.data(), unpooled.data()));
-      ExpectSame(scattered, unpooled.data());
+      const vector<Dtype> its_values = InBlocks(values, block, plane);
+      const vector<Index> its_switches = InBlocks(switches, block, pooled);
+      MaxPool(grid, planes, block, its_values.data(), found.data(),
+          found_switches.data());
+      ExpectSame(InBlocks(maxima, block, pooled), found.data());
+      ExpectSame(its_switches, found_switches.data());
+      EXPECT_EQ(good, ScatterToSwitches(grid, planes, block, false, its_switches.data(),
+          InBlocks(ones, block, pooled).data(), unpooled.data()));
+      ExpectSame(InBlocks(scattered, block, plane), unpooled.data());
       if (good) {
-        GatherFromSwitches(grid, planes, pooled, switches.data(), values.data(),
-            found.data());
-        ExpectSame(gathered, found.data());
+        GatherFromSwitches(grid, planes, block, false, its_switches.data(),
+            its_values.data(), found.data());
+        ExpectSame(InBlocks(gathered, block, pooled), found.data());
       }
     }
   }
@@ -188,7 +206,7 @@ template <typename Index>
 void ParallelTest<Dtype>::TestSwitchesAnywhere() {
   for (int test = 0; test < 60; ++test) {
     const PoolingGrid grid = DrawGrid();
-    const int planes = DrawPlanes(grid);
+    const int planes = (DrawPlanes(grid) + kMaxBlock - 1) / kMaxBlock * kMaxBlock;
     const int plane = grid.height * grid.width;
     const int pooled = grid.pooled_height * grid.pooled_width;
     const bool shared = test % 3 == 0;
@@ -196,20 +214,32 @@ void ParallelTest<Dtype>::TestSwitchesAnywhere() {
     for (Index& at : switches) { at = Draw(0, plane - 1); }
     const int bad = test % 4 == 0 ? Draw(0, switches.size() - 1) : -1;
     if (bad >= 0) { switches[bad] = test % 8 ? Index(plane) : Index(-1); }
-    const ptrdiff_t step = shared ? 0 : pooled;
     const vector<Dtype> values = Values(planes * pooled, false);
     vector<Dtype> expected(planes * plane, 0);
     for (int i = 0; i < planes * pooled; ++i) {
-      const int at = i / pooled * step + i % pooled;
+      const int at = shared ? i % pooled : i;
       if (at == bad) { continue; }
       expected[i / pooled * plane + static_cast<int>(switches[at])] += values[i];
     }
-    for (int threads = 1; threads <= 2; ++threads) {
-      SetThreads(threads);
-      vector<Dtype> found(planes * plane, 7);
-      EXPECT_EQ(bad < 0, ScatterToSwitches(grid, planes, step, switches.data(),
-          values.data(), found.data()));
-      ExpectSame(expected, found.data());
+    for (int block : {1, 1, 8, kMaxBlock}) {
+      SetThreads(1 + Draw(0, 1));
+      SCOPED_TRACE(::testing::Message() << "test " << test << ", block " << block);
+      vector<Dtype> found(planes * plane, 7), back(planes * pooled, 7);
+      const vector<Index> its_switches =
+          shared ? switches : InBlocks(switches, block, pooled);
+      EXPECT_EQ(bad < 0, ScatterToSwitches(grid, planes, block, shared,
+          its_switches.data(), InBlocks(values, block, pooled).data(), found.data()));
+      ExpectSame(InBlocks(expected, block, plane), found.data());
+      if (bad < 0) {
+        GatherFromSwitches(grid, planes, block, shared, its_switches.data(),
+            found.data(), back.data());
+        vector<Dtype> gathered(planes * pooled);
+        for (int i = 0; i < planes * pooled; ++i) {
+          const int at = static_cast<int>(switches[shared ? i % pooled : i]);
+          gathered[i] = expected[i / pooled * plane + at];
+        }
+        ExpectSame(InBlocks(gathered, block, pooled), back.data());
+      }
     }
   }
 }
@@ -236,7 +266,7 @@ TYPED_TEST(ParallelTest, TestFractionalSwitchIsNoPlace) {
     for (TypeParam bad : {TypeParam(0.5),
         std::numeric_limits<TypeParam>::quiet_NaN()}) {
       switches[0] = bad;
-      EXPECT_FALSE(ScatterToSwitches(grid, 1, pooled, switches.data(), values.data(),
+      EXPECT_FALSE(ScatterToSwitches(grid, 1, 1, false, switches.data(), values.data(),
           found.data()));
       EXPECT_EQ(0, found[0]);
       EXPECT_EQ(pooled - 1, std::count(found.begin(), found.end(), TypeParam(1)));

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "caffe/util/host_memory.hpp"
+
 namespace caffe {
 
 bool DnnlIsDefault() {
@@ -57,9 +59,42 @@ dnnl::memory DnnlMemory(const dnnl::memory::desc& desc, const float* data) {
   return dnnl::memory(desc, DnnlEngine(), const_cast<float*>(data));
 }
 
-// --- scratch memory
+// N x C x ... in blocks of so many channels; 1 to 3 spatial axes.
+static dnnl::memory::desc InBlocks(const dnnl::memory::dims& dims, int block) {
+  typedef dnnl::memory::format_tag Tag;
+  static const Tag kTags[][2] = {
+    {Tag::nCw8c, Tag::nCw16c}, {Tag::nChw8c, Tag::nChw16c}, {Tag::nCdhw8c, Tag::nCdhw16c}
+  };
+  return dnnl::memory::desc(dims, dnnl::memory::data_type::f32,
+                            kTags[dims.size() - 3][block == 16]);
+}
 
-static const size_t kCacheLine = 64;
+// Whether a blob's second axis is the channels' and the first one the images'.
+static bool IsOf(const BlobArray& array, const dnnl::memory::dims& dims) {
+  return dims.size() >= 3 && array.channels() == static_cast<size_t>(dims[1])
+      && array.planes() == static_cast<size_t>(dims[0] * dims[1]);
+}
+
+dnnl::memory DnnlRead(const BlobArray& array, const dnnl::memory::desc& plain) {
+  const int block = array.block();
+  if (block > 1 && IsOf(array, plain.dims())) {
+    return DnnlMemory(InBlocks(plain.dims(), block), array.Read<float>(block));
+  }
+  return DnnlMemory(plain, array.Read<float>(1));
+}
+
+dnnl::memory DnnlOverwrite(const BlobArray& array, const dnnl::memory::desc& plain,
+                           const dnnl::memory::desc& wanted) {
+  for (int block : {8, 16}) {
+    if (IsOf(array, plain.dims()) && array.TakesBlocks(block)
+        && wanted == InBlocks(plain.dims(), block)) {
+      return DnnlMemory(wanted, array.Overwrite<float>(block));
+    }
+  }
+  return DnnlMemory(plain, array.Overwrite<float>(1));
+}
+
+// --- scratch memory
 
 struct ScratchDeleter {
   void operator()(void* memory) const { std::free(memory); }
@@ -83,9 +118,8 @@ static ScratchPool& Pool() {
 }
 
 static void AddChunk(ScratchPool* pool, size_t size) {
-  void* memory = NULL;
-  CHECK_EQ(posix_memalign(&memory, kCacheLine, size), 0)
-      << "there are no " << size << " bytes of memory for a layer to work in";
+  void* memory = AllocateHost(size);
+  CHECK(memory) << "there are no " << size << " bytes of memory for a layer to work in";
   pool->chunks.emplace_back();
   pool->chunks.back().memory.reset(memory);
   pool->chunks.back().size = size;

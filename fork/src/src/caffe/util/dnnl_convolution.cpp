@@ -19,6 +19,11 @@ static const size_t kMaxConvolutions = 16;
 // left alone: slower than a product of matrices (ours, measured).
 static const double kMaxPadding = 6;
 
+// How many times as many products of a direct convolution Winograd's kernels take in the
+// same time (measured: 2 to 3 for 3x3 kernels). Padding may take more than that away: an
+// image's 3 channels are 16 to them, and 3 to the direct kernels.
+static const double kWinogradGain = 2.5;
+
 bool ConvolutionGeometry::operator==(const ConvolutionGeometry& other) const {
   return num == other.num && group == other.group && bias == other.bias
       && input_channels == other.input_channels
@@ -110,6 +115,16 @@ bool DnnlConvolution::ForwardCopiesWindows() {
       && primitives_[FORWARD].implementation.find("gemm") != std::string::npos;
 }
 
+// How many times as many channels a layout has as there are.
+static double Padding(const memory::desc& desc) {
+  return static_cast<double>(desc.data.padded_dims[1]) / desc.data.dims[1];
+}
+
+// How many products there are for one, then.
+static double Padding(const DnnlPrimitive& primitive) {
+  return Padding(primitive.source) * Padding(primitive.destination);
+}
+
 bool DnnlConvolution::Has(Pass pass) {
   static const char* const kNames[NUM_PASSES] =
       {"forward", "gradient of the input", "gradient of the weights"};
@@ -118,8 +133,14 @@ bool DnnlConvolution::Has(Pass pass) {
     tried_[pass] = true;
     const dnnl::algorithm kDirect = dnnl::algorithm::convolution_direct;
     const dnnl::algorithm kWinograd = dnnl::algorithm::convolution_winograd;
-    (winograd_ && Make(pass, kWinograd, false, primitive))
-        || Make(pass, kDirect, false, primitive) || Make(pass, kDirect, true, primitive);
+    DnnlPrimitive winograd;
+    const bool padded = !Make(pass, kDirect, false, primitive);
+    if (winograd_ && Make(pass, kWinograd, false, &winograd) && (padded
+        || Padding(winograd) / kWinogradGain < Padding(*primitive))) {
+      *primitive = winograd;
+    } else if (padded) {
+      Make(pass, kDirect, true, primitive);
+    }
     VLOG(1) << name_ << ", " << kNames[pass] << ", " << geometry_.InputString()
         << " to " << geometry_.OutputString() << ": "
         << (primitive->primitive ? "oneDNN's " + primitive->implementation
@@ -160,11 +181,6 @@ static memory::desc Destination(const BackwardWeightsDesc& desc) {
   return desc.diff_dst_desc();
 }
 
-// How many times as many channels a layout has as there are.
-static double Padding(const memory::desc& desc) {
-  return static_cast<double>(desc.data.padded_dims[1]) / desc.data.dims[1];
-}
-
 // Takes the first implementation that is fast: not oneDNN's reference, and none that
 // multiplies mostly padding, unless that is allowed.
 template <typename Primitive, typename PrimitiveDesc>
@@ -179,7 +195,7 @@ static bool Choose(PrimitiveDesc desc, bool allow_padding, DnnlPrimitive* chosen
     chosen->destination = Destination(desc);
     chosen->scratchpad = desc.scratchpad_desc();
     if (chosen->implementation.compare(0, 3, "ref") != 0 && (allow_padding
-        || Padding(chosen->source) * Padding(chosen->destination) <= kMaxPadding)) {
+        || Padding(*chosen) <= kMaxPadding)) {
       chosen->primitive = Primitive(desc);
       return true;
     }
@@ -237,30 +253,34 @@ bool DnnlConvolution::Make(Pass pass, dnnl::algorithm algorithm, bool allow_padd
   return false;
 }
 
-void DnnlConvolution::Forward(const memory& input, const memory& weights,
-    const float* bias, const memory& output, DnnlCall* call) {
+void DnnlConvolution::Forward(const BlobArray& input, const memory& weights,
+    const float* bias, const BlobArray& output, DnnlCall* call) {
   CHECK(HasForward());
   const DnnlPrimitive& pass = primitives_[FORWARD];
   vector<DnnlCall::Input> inputs = {
-    {DNNL_ARG_SRC, input, pass.source}, {DNNL_ARG_WEIGHTS, weights, pass.weights}
+    {DNNL_ARG_SRC, DnnlRead(input, input_), pass.source},
+    {DNNL_ARG_WEIGHTS, weights, pass.weights}
   };
   if (geometry_.bias) {
     inputs.push_back({DNNL_ARG_BIAS, DnnlMemory(bias_, bias), bias_});
   }
-  call->Run(pass, inputs, {{DNNL_ARG_DST, output, pass.destination, false}});
+  call->Run(pass, inputs, {{DNNL_ARG_DST,
+      DnnlOverwrite(output, output_, pass.destination), pass.destination, false}});
 }
 
-void DnnlConvolution::BackwardInput(const memory& output_diff, const memory& weights,
-    const memory& input_diff, DnnlCall* call) {
+void DnnlConvolution::BackwardInput(const BlobArray& output_diff, const memory& weights,
+    const BlobArray& input_diff, DnnlCall* call) {
   CHECK(HasBackwardInput());
   const DnnlPrimitive& pass = primitives_[BACKWARD_INPUT];
-  call->Run(pass, {{DNNL_ARG_DIFF_DST, output_diff, pass.destination},
+  call->Run(pass, {{DNNL_ARG_DIFF_DST, DnnlRead(output_diff, output_), pass.destination},
                    {DNNL_ARG_WEIGHTS, weights, pass.weights}},
-            {{DNNL_ARG_DIFF_SRC, input_diff, pass.source, false}});
+            {{DNNL_ARG_DIFF_SRC, DnnlOverwrite(input_diff, input_, pass.source),
+              pass.source, false}});
 }
 
-void DnnlConvolution::BackwardWeights(const memory& input, const memory& output_diff,
-    const memory& weights_diff, float* bias_diff, DnnlCall* call) {
+void DnnlConvolution::BackwardWeights(const BlobArray& input,
+    const BlobArray& output_diff, const memory& weights_diff, float* bias_diff,
+    DnnlCall* call) {
   CHECK(HasBackwardWeights());
   const DnnlPrimitive& pass = primitives_[BACKWARD_WEIGHTS];
   vector<DnnlCall::Output> outputs = {
@@ -272,39 +292,72 @@ void DnnlConvolution::BackwardWeights(const memory& input, const memory& output_
         wanted ? DnnlMemory(bias_, bias_diff) : call->scratch()->Take(bias_), bias_,
         wanted});
   }
-  call->Run(pass, {{DNNL_ARG_SRC, input, pass.source},
-                   {DNNL_ARG_DIFF_DST, output_diff, pass.destination}}, outputs);
+  call->Run(pass, {{DNNL_ARG_SRC, DnnlRead(input, input_), pass.source},
+      {DNNL_ARG_DIFF_DST, DnnlRead(output_diff, output_), pass.destination}}, outputs);
 }
 
-void AddChannelSums(int num, int channels, int spatial, const float* values,
+static const int kMaxBlock = 16;
+
+// The block in which the values of `channels` channels lie, or are brought to lie.
+static int BlockOf(const BlobArray& values, int num, int channels) {
+  return values.channels() == static_cast<size_t>(channels)
+      && values.planes() == static_cast<size_t>(num) * channels ? values.block() : 1;
+}
+
+void AddChannelSums(int num, int channels, int spatial, const BlobArray& values,
                     float* sums) {
-  const int kBlock = 1024;  // values are summed as floats, blocks as doubles
+  const int kPiece = 1024;  // places summed as floats; pieces are summed as doubles
+  const int block = BlockOf(values, num, channels);
+  const float* start = values.Read<float>(block);
 #pragma omp parallel for
-  for (int c = 0; c < channels; ++c) {
-    double sum = 0;
+  for (int channel = 0; channel < channels; channel += block) {
+    double sum[kMaxBlock] = {};
     for (int n = 0; n < num; ++n) {
-      const float* plane = values + (static_cast<size_t>(n) * channels + c) * spatial;
-      for (int start = 0; start < spatial; start += kBlock) {
-        const int end = std::min(start + kBlock, spatial);
-        float block = 0;
-#pragma omp simd reduction(+ : block)
-        for (int i = start; i < end; ++i) {
-          block += plane[i];
+      const float* planes =
+          start + (static_cast<size_t>(n) * channels + channel) * spatial;
+      for (int first = 0; first < spatial; first += kPiece) {
+        const int end = std::min(first + kPiece, spatial);
+        if (block == 1) {
+          float piece = 0;
+#pragma omp simd reduction(+ : piece)
+          for (int i = first; i < end; ++i) {
+            piece += planes[i];
+          }
+          sum[0] += piece;
+        } else {
+          float piece[kMaxBlock] = {};
+          for (int i = first; i < end; ++i) {
+#pragma omp simd
+            for (int c = 0; c < block; ++c) {
+              piece[c] += planes[static_cast<size_t>(i) * block + c];
+            }
+          }
+          for (int c = 0; c < block; ++c) {
+            sum[c] += piece[c];
+          }
         }
-        sum += block;
       }
     }
-    sums[c] += sum;
+    for (int c = 0; c < block; ++c) {
+      sums[channel + c] += sum[c];
+    }
   }
 }
 
-void AddBias(int num, int channels, int spatial, const float* bias, float* values) {
+void AddBias(int num, int channels, int spatial, const float* bias,
+             const BlobArray& values) {
+  const int block = BlockOf(values, num, channels);
+  values.Read<float>(block);
+  float* start = values.Overwrite<float>(block);
 #pragma omp parallel for
-  for (int plane = 0; plane < num * channels; ++plane) {
-    const float value = bias[plane % channels];
-    float* start = values + static_cast<size_t>(plane) * spatial;
+  for (int plane = 0; plane < num * channels; plane += block) {
+    const float* its_bias = bias + plane % channels;
+    float* planes = start + static_cast<size_t>(plane) * spatial;
     for (int i = 0; i < spatial; ++i) {
-      start[i] += value;
+#pragma omp simd
+      for (int c = 0; c < block; ++c) {
+        planes[static_cast<size_t>(i) * block + c] += its_bias[c];
+      }
     }
   }
 }

@@ -16,10 +16,11 @@
 #define VECTOR_CLONES
 #endif
 #ifdef __GNUC__
-#define INLINE inline __attribute__((always_inline))
+#define INLINED __attribute__((always_inline))
 #else
-#define INLINE inline
+#define INLINED
 #endif
+#define INLINE inline INLINED
 
 namespace caffe {
 
@@ -192,88 +193,286 @@ static bool GatherInPairs(const PoolingGrid& grid, const Index* switches,
   return found == grid.pooled_height * grid.pooled_width;
 }
 
-template <typename Dtype, typename Index>
-static bool ScatterAnywhere(const PoolingGrid& grid, const Index* switches,
+// --- A block: kBlock planes with their values side by side, place by place. Everywhere
+// below, what it does with one plane is what the functions for planes do.
+
+// Compares a block's maxima so far with those of a window that are at `place` and
+// kColumns - 1 beside it, in kRows rows.
+template <int kBlock, int kRows, int kColumns, typename Dtype, typename Index>
+static INLINE void MaxOfWindow(const Dtype* values, int width, int place, Dtype* maxima,
+    Index* switches) {
+#pragma omp simd
+  for (int c = 0; c < kBlock; ++c) {
+    Dtype maximum = maxima[c];
+    Index at = switches[c];
+    for (int y = 0; y < kRows; ++y) {
+      for (int x = 0; x < kColumns; ++x) {
+        const int here = place + y * width + x;
+        const Dtype value = values[static_cast<ptrdiff_t>(here) * kBlock + c];
+        const bool greater = value > maximum;
+        maximum = greater ? value : maximum;
+        at = greater ? static_cast<Index>(here) : at;
+      }
+    }
+    maxima[c] = maximum;
+    switches[c] = at;
+  }
+}
+
+template <int kBlock, typename Dtype, typename Index>
+static INLINE void MaxPoolInBlock(const PoolingGrid& grid, const Dtype* values,
+    Dtype* maxima, Index* switches) {
+  for (int i = 0; i < grid.pooled_height; ++i) {
+    const int top = std::max(i * grid.stride_h - grid.pad_h, 0);
+    const int bottom = std::min(i * grid.stride_h - grid.pad_h + grid.kernel_h,
+        grid.height);
+    for (int j = 0; j < grid.pooled_width; ++j) {
+      const int left = std::max(j * grid.stride_w - grid.pad_w, 0);
+      const int right = std::min(j * grid.stride_w - grid.pad_w + grid.kernel_w,
+          grid.width);
+      std::fill(maxima, maxima + kBlock, Dtype(-FLT_MAX));
+      std::fill(switches, switches + kBlock, Index(-1));
+      if (bottom - top == 2 && right - left == 2) {
+        MaxOfWindow<kBlock, 2, 2>(values, grid.width, top * grid.width + left, maxima,
+            switches);
+      } else {
+        for (int y = top; y < bottom; ++y) {
+          for (int x = left; x < right; ++x) {
+            MaxOfWindow<kBlock, 1, 1>(values, grid.width, y * grid.width + x, maxima,
+                switches);
+          }
+        }
+      }
+      maxima += kBlock;
+      switches += kBlock;
+    }
+  }
+}
+
+// Whether the windows lie side by side, and floats tell the places of a plane apart.
+static bool SideBySide(const PoolingGrid& grid) {
+  return grid.kernel_w == grid.stride_w && grid.pad_w == 0
+      && grid.kernel_h == grid.stride_h && grid.pad_h == 0
+      && static_cast<int64_t>(grid.height) * grid.width <= 1 << 24;
+}
+
+// For windows side by side: calls visit(place, window) for every place of a window, from
+// window to window.
+template <typename Visit>
+static INLINE void EachPlace(const PoolingGrid& grid, const Visit& visit) {
+  for (int i = 0; i < grid.pooled_height; ++i) {
+    const int bottom = std::min((i + 1) * grid.stride_h, grid.height);
+    for (int j = 0; j < grid.pooled_width; ++j) {
+      const int right = std::min((j + 1) * grid.stride_w, grid.width);
+      for (int y = i * grid.stride_h; y < bottom; ++y) {
+        for (int x = j * grid.stride_w; x < right; ++x) {
+          visit(y * grid.width + x, i * grid.pooled_width + j);
+        }
+      }
+    }
+  }
+}
+
+// As ScatterInPairs; kShared where all planes have the same switches.
+template <int kBlock, bool kShared, typename Dtype, typename Index>
+static INLINE bool ScatterInBlock(const PoolingGrid& grid, const Index* switches,
     const Dtype* values, Dtype* unpooled) {
+  const int rows = std::min(grid.pooled_height * grid.stride_h, grid.height);
+  const int columns = std::min(grid.pooled_width * grid.stride_w, grid.width);
+  for (int y = 0; y < grid.height; ++y) {
+    Dtype* row = unpooled + static_cast<ptrdiff_t>(y) * grid.width * kBlock;
+    const int covered = y < rows ? columns : 0;
+    std::fill(row + covered * kBlock, row + grid.width * kBlock, Dtype(0));
+  }
+  int found[kBlock] = {};
+  EachPlace(grid, [&](int place, int window) INLINED {
+    const Index* its_switches =
+        switches + static_cast<ptrdiff_t>(window) * (kShared ? 1 : kBlock);
+    const Dtype* its_values = values + static_cast<ptrdiff_t>(window) * kBlock;
+    Dtype* there = unpooled + static_cast<ptrdiff_t>(place) * kBlock;
+#pragma omp simd
+    for (int c = 0; c < kBlock; ++c) {
+      const bool hit = its_switches[kShared ? 0 : c] == static_cast<Index>(place);
+      there[c] = Dtype(0) + (hit ? its_values[c] : Dtype(0));
+      found[c] += hit;
+    }
+  });
+  return std::all_of(found, found + kBlock, [&](int windows) {
+    return windows == grid.pooled_height * grid.pooled_width;
+  });
+}
+
+// As GatherInPairs.
+template <int kBlock, bool kShared, typename Dtype, typename Index>
+static INLINE bool GatherInBlock(const PoolingGrid& grid, const Index* switches,
+    const Dtype* unpooled, Dtype* values) {
+  int found[kBlock] = {};
+  EachPlace(grid, [&](int place, int window) INLINED {
+    const Index* its_switches =
+        switches + static_cast<ptrdiff_t>(window) * (kShared ? 1 : kBlock);
+    const Dtype* there = unpooled + static_cast<ptrdiff_t>(place) * kBlock;
+    Dtype* its_values = values + static_cast<ptrdiff_t>(window) * kBlock;
+#pragma omp simd
+    for (int c = 0; c < kBlock; ++c) {
+      const bool hit = its_switches[kShared ? 0 : c] == static_cast<Index>(place);
+      its_values[c] = hit ? there[c] : its_values[c];
+      found[c] += hit;
+    }
+  });
+  return std::all_of(found, found + kBlock, [&](int windows) {
+    return windows == grid.pooled_height * grid.pooled_width;
+  });
+}
+
+// Blocks have 8 or 16 planes.
+
+template <typename Dtype, typename Index>
+VECTOR_CLONES
+static void MaxPoolBlock(int block, const PoolingGrid& grid, const Dtype* values,
+    Dtype* maxima, Index* switches) {
+  if (block == 16) { return MaxPoolInBlock<16>(grid, values, maxima, switches); }
+  MaxPoolInBlock<8>(grid, values, maxima, switches);
+}
+
+template <typename Dtype, typename Index>
+VECTOR_CLONES
+static bool ScatterSideBySide(int block, bool shared, const PoolingGrid& grid,
+    const Index* switches, const Dtype* values, Dtype* unpooled) {
+  if (block == 16) {
+    return shared ? ScatterInBlock<16, true>(grid, switches, values, unpooled)
+        : ScatterInBlock<16, false>(grid, switches, values, unpooled);
+  }
+  return shared ? ScatterInBlock<8, true>(grid, switches, values, unpooled)
+      : ScatterInBlock<8, false>(grid, switches, values, unpooled);
+}
+
+template <typename Dtype, typename Index>
+VECTOR_CLONES
+static bool GatherSideBySide(int block, bool shared, const PoolingGrid& grid,
+    const Index* switches, const Dtype* unpooled, Dtype* values) {
+  if (block == 16) {
+    return shared ? GatherInBlock<16, true>(grid, switches, unpooled, values)
+        : GatherInBlock<16, false>(grid, switches, unpooled, values);
+  }
+  return shared ? GatherInBlock<8, true>(grid, switches, unpooled, values)
+      : GatherInBlock<8, false>(grid, switches, unpooled, values);
+}
+
+// --- Any windows, any block; `shared` where a block's planes share their switches.
+
+template <typename Dtype, typename Index>
+static bool ScatterAnywhere(const PoolingGrid& grid, int block, bool shared,
+    const Index* switches, const Dtype* values, Dtype* unpooled) {
   const int plane = grid.height * grid.width;
   const int pooled = grid.pooled_height * grid.pooled_width;
   bool good = true;
-  std::fill(unpooled, unpooled + plane, Dtype(0));
+  std::fill(unpooled, unpooled + static_cast<ptrdiff_t>(plane) * block, Dtype(0));
   for (int i = 0; i < pooled; ++i) {
-    const bool inside = switches[i] >= 0 && switches[i] < plane;
-    const int place = static_cast<int>(inside ? switches[i] : Index(0));
-    if (inside && place == switches[i]) {
-      unpooled[place] += values[i];
-    } else {
-      good = false;
+    for (int c = 0; c < block; ++c) {
+      const Index at = *switches;
+      switches += shared ? c == block - 1 : 1;
+      const bool inside = at >= 0 && at < plane;
+      const int place = static_cast<int>(inside ? at : Index(0));
+      if (inside && place == at) {
+        unpooled[static_cast<ptrdiff_t>(place) * block + c] += values[c];
+      } else {
+        good = false;
+      }
     }
+    values += block;
   }
   return good;
 }
 
 template <typename Dtype, typename Index>
-static void GatherAnywhere(const PoolingGrid& grid, const Index* switches,
-    const Dtype* unpooled, Dtype* values) {
+static void GatherAnywhere(const PoolingGrid& grid, int block, bool shared,
+    const Index* switches, const Dtype* unpooled, Dtype* values) {
   const int pooled = grid.pooled_height * grid.pooled_width;
   for (int i = 0; i < pooled; ++i) {
-    values[i] = unpooled[static_cast<int>(switches[i])];
+    for (int c = 0; c < block; ++c) {
+      values[c] = unpooled[static_cast<ptrdiff_t>(*switches) * block + c];
+      switches += shared ? c == block - 1 : 1;
+    }
+    values += block;
   }
 }
 
 template <typename Dtype, typename Index>
-void MaxPool(const PoolingGrid& grid, int planes, const Dtype* values,
+void MaxPool(const PoolingGrid& grid, int planes, int block, const Dtype* values,
     Dtype* maxima, Index* switches) {
-  const ptrdiff_t plane = grid.height * grid.width;
-  const ptrdiff_t pooled = grid.pooled_height * grid.pooled_width;
-#pragma omp parallel for if (planes * plane >= kParallelCount)
-  for (int n = 0; n < planes; ++n) {
-    MaxPoolPlane(grid, values + n * plane, maxima + n * pooled, switches + n * pooled);
+  const ptrdiff_t plane = static_cast<ptrdiff_t>(grid.height) * grid.width * block;
+  const ptrdiff_t pooled =
+      static_cast<ptrdiff_t>(grid.pooled_height) * grid.pooled_width * block;
+  const int groups = planes / block;
+#pragma omp parallel for if (groups * plane >= kParallelCount)
+  for (int n = 0; n < groups; ++n) {
+    const Dtype* its_values = values + n * plane;
+    if (block == 1) {
+      MaxPoolPlane(grid, its_values, maxima + n * pooled, switches + n * pooled);
+    } else {
+      MaxPoolBlock(block, grid, its_values, maxima + n * pooled, switches + n * pooled);
+    }
   }
 }
 
 template <typename Dtype, typename Index>
-bool ScatterToSwitches(const PoolingGrid& grid, int planes, ptrdiff_t step,
+bool ScatterToSwitches(const PoolingGrid& grid, int planes, int block, bool shared,
     const Index* switches, const Dtype* values, Dtype* unpooled) {
-  const ptrdiff_t plane = grid.height * grid.width;
-  const ptrdiff_t pooled = grid.pooled_height * grid.pooled_width;
-  const bool pairs = InPairs(grid);
+  const ptrdiff_t plane = static_cast<ptrdiff_t>(grid.height) * grid.width * block;
+  const ptrdiff_t pooled =
+      static_cast<ptrdiff_t>(grid.pooled_height) * grid.pooled_width * block;
+  const int groups = planes / block;
+  const bool pairs = block == 1 && InPairs(grid);
+  const bool blocks = block > 1 && SideBySide(grid);
   bool good = true;
-#pragma omp parallel for reduction(&&:good) if (planes * plane >= kParallelCount)
-  for (int n = 0; n < planes; ++n) {
-    const Index* its_switches = switches + n * step;
+#pragma omp parallel for reduction(&&:good) if (groups * plane >= kParallelCount)
+  for (int n = 0; n < groups; ++n) {
+    const Index* its_switches = switches + (shared ? 0 : n * pooled);
     const Dtype* its_values = values + n * pooled;
     Dtype* its_plane = unpooled + n * plane;
-    if (!pairs || !ScatterInPairs(grid, its_switches, its_values, its_plane)) {
-      good = ScatterAnywhere(grid, its_switches, its_values, its_plane) && good;
+    const bool done = pairs
+        ? ScatterInPairs(grid, its_switches, its_values, its_plane)
+        : blocks
+        && ScatterSideBySide(block, shared, grid, its_switches, its_values, its_plane);
+    if (!done) {
+      good = ScatterAnywhere(grid, block, shared, its_switches, its_values, its_plane)
+          && good;
     }
   }
   return good;
 }
 
 template <typename Dtype, typename Index>
-void GatherFromSwitches(const PoolingGrid& grid, int planes, ptrdiff_t step,
+void GatherFromSwitches(const PoolingGrid& grid, int planes, int block, bool shared,
     const Index* switches, const Dtype* unpooled, Dtype* values) {
-  const ptrdiff_t plane = grid.height * grid.width;
-  const ptrdiff_t pooled = grid.pooled_height * grid.pooled_width;
-  const bool pairs = InPairs(grid);
-#pragma omp parallel for if (planes * plane >= kParallelCount)
-  for (int n = 0; n < planes; ++n) {
-    const Index* its_switches = switches + n * step;
+  const ptrdiff_t plane = static_cast<ptrdiff_t>(grid.height) * grid.width * block;
+  const ptrdiff_t pooled =
+      static_cast<ptrdiff_t>(grid.pooled_height) * grid.pooled_width * block;
+  const int groups = planes / block;
+  const bool pairs = block == 1 && InPairs(grid);
+  const bool blocks = block > 1 && SideBySide(grid);
+#pragma omp parallel for if (groups * plane >= kParallelCount)
+  for (int n = 0; n < groups; ++n) {
+    const Index* its_switches = switches + (shared ? 0 : n * pooled);
     const Dtype* its_plane = unpooled + n * plane;
     Dtype* its_values = values + n * pooled;
-    if (!pairs || !GatherInPairs(grid, its_switches, its_plane, its_values)) {
-      GatherAnywhere(grid, its_switches, its_plane, its_values);
+    const bool done = pairs
+        ? GatherInPairs(grid, its_switches, its_plane, its_values)
+        : blocks
+        && GatherSideBySide(block, shared, grid, its_switches, its_plane, its_values);
+    if (!done) {
+      GatherAnywhere(grid, block, shared, its_switches, its_plane, its_values);
     }
   }
 }
 
 #define INSTANTIATE_MAX_POOLING(Dtype, Index) \
-  template void MaxPool(const PoolingGrid& grid, int planes, const Dtype* values, \
-      Dtype* maxima, Index* switches); \
-  template bool ScatterToSwitches(const PoolingGrid& grid, int planes, \
-      ptrdiff_t step, const Index* switches, const Dtype* values, Dtype* unpooled); \
-  template void GatherFromSwitches(const PoolingGrid& grid, int planes, \
-      ptrdiff_t step, const Index* switches, const Dtype* unpooled, Dtype* values)
+  template void MaxPool(const PoolingGrid& grid, int planes, int block, \
+      const Dtype* values, Dtype* maxima, Index* switches); \
+  template bool ScatterToSwitches(const PoolingGrid& grid, int planes, int block, \
+      bool shared, const Index* switches, const Dtype* values, Dtype* unpooled); \
+  template void GatherFromSwitches(const PoolingGrid& grid, int planes, int block, \
+      bool shared, const Index* switches, const Dtype* unpooled, Dtype* values)
 
 INSTANTIATE_MAX_POOLING(float, float);
 INSTANTIATE_MAX_POOLING(float, int);
@@ -282,6 +481,7 @@ INSTANTIATE_MAX_POOLING(double, int);
 
 #undef INSTANTIATE_MAX_POOLING
 #undef INLINE
+#undef INLINED
 #undef VECTOR_CLONES
 
 }  // namespace caffe
