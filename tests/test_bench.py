@@ -321,6 +321,8 @@ def test_turns_rotate_and_short_memory_ends_processes(roomy, monkeypatch, tmp_pa
 # multiply-adds of an image: conv1_1, conv1_2, ..., conv3_2, and those that undo them
 ENCODER = [9 * n for n in (32**2 * 16, 32**2 * 16**2, 16**2 * 16 * 32, 16**2 * 32**2)]
 ENCODER += [9 * n for n in (8**2 * 32 * 64, 8**2 * 64**2)]
+# Numbers that an image's pooling reads and writes: of 4 values one, and its switch.
+POOLED = (16 * 32**2 + 32 * 16**2 + 64 * 8**2) * 3 // 2
 
 
 def test_vgg8_is_measured(tmp_path):
@@ -358,9 +360,32 @@ def test_vgg8_is_measured(tmp_path):
     for one in (caffe, dnnl):
         layers = one["layers_ms"]
         assert layers["Deconvolution"][1] > layers["Input"][1]
+        rates = one["gigabytes_per_second"]
+        assert rates["copying"][0] == rates["copying"][1] > 0
+        assert rates["Pooling"][1] == 0  # of a fixed encoder nobody wants gradients
+        moved = rates["Pooling"][0] * layers["Pooling"][0] / 1000
+        assert moved <= 1.01 * POOLED * 4 * 2 / 1e9
     if torch:
         assert max(one["times_pytorch"] for one in torch) == 1
     assert "round 1 of 1" in done.stderr
+
+
+def test_bandwidth_is_told_beside_a_copy():
+    caffe, dnnl = (
+        Contender(name, 8, None, None, gigabytes={"Pooling": rates}, copied=20.0)
+        for name, rates in (("CAFFE", (5.0, 0.0)), ("DNNL", (15.0, 10.0)))
+    )
+    silent = Contender("PyTorch", 8, None, None)
+    assert [
+        line.split()
+        for line in bench_table.bandwidth([caffe, dnnl, silent]).splitlines()
+    ] == [
+        ["GB/s", "CAFFE", "DNNL"],
+        ["Pooling", "forward", "5.0", "(25%)", "15.0", "(75%)"],
+        ["Pooling", "backward", "-", "10.0", "(50%)"],
+        ["copying", "20.0", "(100%)", "20.0", "(100%)"],
+    ]
+    assert bench_table.bandwidth([silent]) == ""
 
 
 def test_without_torch_the_row_names_the_extra(monkeypatch, capsys):

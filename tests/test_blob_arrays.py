@@ -38,7 +38,9 @@ def nets(tmp_path):
 
 
 def passes(net, seed):
-    net.blobs["data"].data[...] = np.random.default_rng(seed).normal(size=(2, 3, 32, 32))
+    net.blobs["data"].data[...] = np.random.default_rng(seed).normal(
+        size=(2, 3, 32, 32)
+    )
     net.clear_param_diffs()
     net.forward()
     net.backward()

@@ -90,6 +90,8 @@ def _measure(
         print(f"\n{_words(setting)}\n{table.figures(own, costs[setting[0]])}")
         if by_layers := table.layers(own):
             print(f"\n{by_layers}")
+        if bandwidth := table.bandwidth(own):
+            print(f"\n{bandwidth}")
     if growth := table.growth(contenders):
         print(f"\n{growth}")
     print(f"\n{table.FOOT}")

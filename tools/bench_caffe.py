@@ -1,6 +1,7 @@
 """Caffe's side of a comparison: training steps, as `caffe train` takes them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -13,8 +14,29 @@ from bench_worker import Job, joined
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
+MOVING = ("Pooling", "Depooling")
+"""Layers that compare numbers at the most: the memory's speed is theirs."""
+
+SWITCHES = (caffe_pb2.PoolingParameter.MAX, caffe_pb2.PoolingParameter.SWITCH)
+
+SHORTEST = 2e-5
+"""Seconds below which a pass tells more of its call, or was nobody's business."""
+
 SEED = 1
 """Of dropout and noise, so that every engine has the same."""
+
+
+def copy_rate(threads: int) -> float:
+    """GB/s read and written by copies of 64 MiB in so many threads at once: the median of
+    7."""
+    pairs = [[np.ones(1 << 24, np.float32) for _ in range(2)] for _ in range(threads)]
+    times = []
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(7):
+            start = perf_counter()
+            list(pool.map(lambda pair: np.copyto(*pair), pairs))
+            times.append(perf_counter() - start)
+    return 2 * sum(to.nbytes for to, _ in pairs) / median(times) / 1e9
 
 
 class Side:
@@ -49,36 +71,62 @@ class Side:
             times.append(1000 * (perf_counter() - start))
         return times
 
-    def layers(self, count: int) -> dict[str, tuple[float, float]]:
-        """Layer type -> milliseconds forward and backward of a step, and those of
-        `clear` and `update`: medians of so many steps, taken layer by layer."""
-        net, passes = self._net, []
+    def layers(self, count: int) -> dict[str, Any]:
+        """Of so many steps, taken layer by layer, each layer's median:
+
+        milliseconds: layer type, `clear`, `update` -> forward, backward. gigabytes: type
+        of those that do nothing but move numbers -> what they read and write a second,
+        forward and backward; 0 where that is not to be told. copied: what a copy of
+        more than the caches hold reads and writes a second.
+        """
+        net = self._net
+        kinds = [layer.type for layer in net.layers]
+        steps = [(("clear", 1), [])]
+        steps += [((at, 0), []) for at in range(len(kinds))]
+        steps += [((at, 1), []) for at in reversed(range(len(kinds)))]
+        steps += [(("update", 1), [])]
+        passes = (net._forward, net._backward)
+        other = {"clear": net.clear_param_diffs, "update": self._solver.apply_update}
         for _ in range(count):
-            sums: dict[str, list[float]] = {}
-            self._timed(sums, "clear", 1, net.clear_param_diffs)
-            kinds = [layer.type for layer in net.layers]
-            for at, kind in enumerate(kinds):
-                self._timed(sums, kind, 0, net._forward, at, at)
-            for at, kind in reversed(list(enumerate(kinds))):
-                self._timed(sums, kind, 1, net._backward, at, at)
-            self._timed(sums, "update", 1, self._solver.apply_update)
-            passes.append(sums)
+            for (at, back), times in steps:
+                start = perf_counter()
+                if at in other:
+                    other[at]()
+                else:
+                    passes[back](at, at)
+                times.append(perf_counter() - start)
+        spent: dict[str, list[float]] = {}
+        moved: dict[str, list[tuple[float, float]]] = {}
+        for (at, back), times in steps:
+            kind = at if at in other else kinds[at]
+            seconds = median(times)
+            spent.setdefault(kind, [0.0, 0.0])[back] += 1000 * seconds
+            if kind in MOVING:
+                sums = moved.setdefault(kind, [(0.0, 0.0)] * 2)
+                if seconds >= SHORTEST:
+                    bytes_, before = sums[back]
+                    sums[back] = bytes_ + self._traffic(at), before + seconds
         return {
-            kind: tuple(median(each[kind][at] for each in passes) for at in (0, 1))
-            for kind in passes[0]
+            "milliseconds": spent,
+            "gigabytes": {
+                kind: [
+                    bytes_ / seconds / 1e9 if seconds else 0.0
+                    for bytes_, seconds in both
+                ]
+                for kind, both in moved.items()
+            },
+            "copied": copy_rate(self._job.threads),
         }
 
-    @staticmethod
-    def _timed(
-        sums: dict[str, list[float]],
-        kind: str,
-        at: int,
-        work: Callable[..., Any],
-        *arguments: int,
-    ) -> None:
-        start = perf_counter()
-        work(*arguments)
-        sums.setdefault(kind, [0.0, 0.0])[at] += 1000 * (perf_counter() - start)
+    def _traffic(self, at: int) -> float:
+        """Bytes that a layer of MOVING has to read and write, the same in both
+        directions: the values and, of those that have them, the switches."""
+        net, name = self._net, self._net._layer_names[at]
+        given = next(layer for layer in self._layers.layer if layer.name == name)
+        switches = given.pooling_param.pool in SWITCHES and given.type == "Depooling"
+        bottoms = net.bottom_names[name][: 1 + switches]
+        blobs = [*bottoms, *net.top_names[name]]
+        return 4.0 * sum(net.blobs[blob].count for blob in blobs)
 
     def loss(self) -> float:
         """The sum of the losses of the last step, each with its weight."""

@@ -46,6 +46,7 @@ class Contender:
     median of each turn's. peak: bytes. differences: of "outputs" and "gradients", from
     the reference; the reference's own are those between it and what it computes with
     weights changed by DISTURBANCE. layers: type -> milliseconds forward and backward.
+    gigabytes, copied: GB/s of layers that move numbers, likewise, and of a copy.
     """
 
     name: str
@@ -59,6 +60,8 @@ class Contender:
     differences: dict[str, Difference] = field(default_factory=dict)
     finite: bool = True
     layers: dict[str, tuple[float, float]] = field(default_factory=dict)
+    gigabytes: dict[str, tuple[float, float]] = field(default_factory=dict)
+    copied: float = 0.0
 
     @property
     def setting(self) -> tuple[int, int]:
@@ -131,7 +134,9 @@ class Rounds:
         for each in self._contenders:
             if each.job.kind == "caffe":
                 worker = self._worker(each)
-                each.layers = worker.ask(layers=each.count)["layers"]
+                told = worker.ask(layers=each.count)
+                each.layers = told["milliseconds"]
+                each.gigabytes, each.copied = told["gigabytes"], told["copied"]
                 if not self.kept:
                     self.close()
 

@@ -109,6 +109,24 @@ def layers(own: Sequence[Contender]) -> str:
     return columns(rows)
 
 
+def bandwidth(own: Sequence[Contender]) -> str:
+    """GB/s of pooling and unpooling beside a copy's; '' where nothing was measured."""
+    own = [each for each in own if each.gigabytes]
+    kinds = dict.fromkeys(kind for each in own for kind in each.gigabytes)
+    if not kinds:
+        return ""
+    rows: list[Sequence[str]] = [["GB/s", *(each.name for each in own)]]
+    for kind in kinds:
+        for at, way in enumerate(("forward", "backward")):
+            row = [f"{kind} {way}"]
+            for each in own:
+                rate = each.gigabytes[kind][at]
+                row.append(f"{rate:.1f} ({rate / each.copied:.0%})" if rate else "-")
+            rows.append(row)
+    rows.append(["copying", *(f"{each.copied:.1f} (100%)" for each in own)])
+    return columns(rows)
+
+
 def _grown(before: int, now: int) -> str:
     return f"{now}" if before == now else f"{before} -> {now}"
 
@@ -149,6 +167,9 @@ def as_json(each: Contender, everyone: Sequence[Contender], cost: Cost) -> dict:
         },
         "finite": each.finite,
         "layers_ms": each.layers or None,
+        "gigabytes_per_second": each.gigabytes | {"copying": [each.copied] * 2}
+        if each.gigabytes
+        else None,
     }
 
 

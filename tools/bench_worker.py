@@ -130,7 +130,7 @@ def serve(job: Job) -> None:
     """Builds, and answers requests from stdin until it is closed.
 
     Requests: {"steps": n} -> milliseconds of each, the loss, the peak memory in bytes;
-    {"layers": n} -> milliseconds by types of layers, of n steps (Caffe alone);
+    {"layers": n} -> what Caffe's Side.layers of n steps tells;
     {"compare": file, "blobs": [...], "disturbance": x} -> writes outputs and gradients
     of one pass, after changing the weights by x where that is not 0 (Caffe alone);
     {"prepare": file or null} -> shapes, and how many classes labels have (Caffe alone).
@@ -164,7 +164,7 @@ def serve(job: Job) -> None:
                 peak=max(memory("VmHWM") - held, 0),
             )
         elif "layers" in request:
-            answer(layers=side.layers(request["layers"]))
+            answer(**side.layers(request["layers"]))
         elif "compare" in request:
             if request["disturbance"]:
                 side.disturb(request["disturbance"])
