@@ -14,12 +14,14 @@
 
 #include "caffe/blob.hpp"
 #include "caffe/common.hpp"
+#include "caffe/layers/dropout_layer.hpp"
 #include "caffe/layers/euclidean_loss_layer.hpp"
 #include "caffe/layers/pooling_layer.hpp"
 #include "caffe/layers/relu_layer.hpp"
 #include "caffe/util/math_functions.hpp"
 #include "caffe/util/max_pooling.hpp"
 #include "caffe/util/parallel.hpp"
+#include "caffe/util/softmax.hpp"
 
 #include "caffe/test/test_caffe_main.hpp"
 
@@ -403,15 +405,91 @@ TYPED_TEST(ParallelTest, TestEuclideanLossForAnyNumberOfThreads) {
   }
 }
 
+TYPED_TEST(ParallelTest, TestSoftmaxForAnyNumberOfThreads) {
+  typedef TypeParam Dtype;
+  const int shapes[][3] = {{64, 1000, 1}, {3, 10, 1}, {1, 7, 600}, {2, 21, 5000}};
+  for (const int* shape : shapes) {
+    const int outer = shape[0], channels = shape[1], inner = shape[2];
+    const int count = outer * channels * inner;
+    vector<Dtype> scores = this->Values(count, false), diff = this->Values(count, false);
+    for (Dtype& score : scores) { score *= 20; }
+    vector<Dtype> first, first_diff;
+    for (int threads = 1; threads <= 3; ++threads) {
+      SetThreads(threads);
+      vector<Dtype> found(count), in_place(scores), found_diff(count);
+      SoftmaxForward(outer, channels, inner, scores.data(), found.data());
+      SoftmaxForward(outer, channels, inner, in_place.data(), in_place.data());
+      SoftmaxBackward(outer, channels, inner, found.data(), diff.data(),
+          found_diff.data());
+      ExpectSame(found, in_place.data());
+      if (threads == 1) {
+        first = found;
+        first_diff = found_diff;
+        for (int n = 0; n < outer * inner; n += 97) {
+          const int start = n / inner * channels * inner + n % inner;
+          double sum = 0, dot = 0;
+          for (int c = 0; c < channels; ++c) {
+            sum += std::exp(double(scores[start + c * inner]));
+          }
+          for (int c = 0; c < channels; ++c) {
+            const int at = start + c * inner;
+            EXPECT_NEAR(std::exp(double(scores[at])) / sum, found[at], 1e-5);
+            dot += double(found[at]) * diff[at];
+          }
+          for (int c = 0; c < channels; ++c) {
+            const int at = start + c * inner;
+            EXPECT_NEAR((diff[at] - dot) * found[at], found_diff[at], 1e-5);
+          }
+        }
+      }
+      ExpectSame(first, found.data());
+      ExpectSame(first_diff, found_diff.data());
+    }
+  }
+}
+
+TYPED_TEST(ParallelTest, TestDropoutForAnyNumberOfThreads) {
+  typedef TypeParam Dtype;
+  LayerParameter param;
+  param.set_phase(TRAIN);
+  Blob<Dtype> bottom(4, 16, 40, 40), top;
+  const vector<Dtype> values = this->Values(bottom.count(), false);
+  std::copy(values.begin(), values.end(), bottom.mutable_cpu_data());
+  vector<Dtype> first, first_diff;
+  for (int threads = 1; threads <= 3; ++threads) {
+    SetThreads(threads);
+    Caffe::set_random_seed(1701);
+    DropoutLayer<Dtype> layer(param);
+    layer.SetUp({&bottom}, {&top});
+    layer.Forward({&bottom}, {&top});
+    std::copy(values.begin(), values.end(), top.mutable_cpu_diff());
+    layer.Backward({&top}, {true}, {&bottom});
+    const vector<Dtype> found(top.cpu_data(), top.cpu_data() + top.count());
+    const vector<Dtype> diff(bottom.cpu_diff(), bottom.cpu_diff() + bottom.count());
+    if (threads == 1) {
+      first = found;
+      first_diff = diff;
+      for (int i = 0; i < bottom.count(); ++i) {
+        ASSERT_TRUE(found[i] == 0 || found[i] == 2 * values[i]);
+        ASSERT_EQ(found[i], diff[i]);
+      }
+      const int dropped = std::count(found.begin(), found.end(), Dtype(0));
+      EXPECT_NEAR(0.5, double(dropped) / bottom.count(), 0.01);
+    }
+    ExpectSame(first, found.data());
+    ExpectSame(first_diff, diff.data());
+  }
+}
+
 // Elementwise and through BLAS, each large enough for several threads.
 template <typename Dtype>
 static Dtype ComputeInParallel() {
   const int size = 256;
-  vector<Dtype> a(size * size, 1), b(size * size);
+  vector<Dtype> a(size * size, 1), b(size * size), c(size * size);
   caffe_add(size * size, &a[0], &a[0], &b[0]);
   caffe_cpu_gemm<Dtype>(CblasNoTrans, CblasNoTrans, size, size, size, 1, &a[0], &b[0],
-      0, &a[0]);
-  return a[size];
+      0, &c[0]);
+  return c[size];
 }
 
 TYPED_TEST(ParallelTest, TestChildOfAForkComputes) {
