@@ -10,7 +10,7 @@ from statistics import stdev
 import pytest
 import reproduce
 import reproduction_tables as tables
-from jobs import Outcome, Schedule
+from jobs import Outcome, Schedule, only_one
 from reproduction import CONTROL, FULL, VARIANTS, Measurement, Model, Reproduction
 from runs import Run
 
@@ -280,9 +280,10 @@ def test_everything_runs_once_and_its_results_fill_the_tables(tmp_path):
 
 def test_one_at_a_time_in_a_folder(tmp_path):
     refused = pytest.raises(UserError, match="another tools/reproduce.sh is at work")
-    with reproduce.only_one(tmp_path), refused, reproduce.only_one(tmp_path):
+    program = reproduce.PROGRAM
+    with only_one(tmp_path, program), refused, only_one(tmp_path, program):
         pass
-    with reproduce.only_one(tmp_path):
+    with only_one(tmp_path, program):
         pass
 
 

@@ -4,11 +4,14 @@ A job is one command. It is done when it says so, whoever ran it; what needs a j
 failed is not begun, everything else is.
 """
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
@@ -212,6 +215,40 @@ class Schedule:
         start = "\r\x1b[K" if self._screen else ""
         end = "" if self._screen and passing else "\n"
         print(f"{start}{text}", end=end, file=self._stream, flush=True)
+
+
+@contextmanager
+def only_one(out: Path, program: str) -> Iterator[None]:
+    """Makes the folder of a program's runs and holds it; UserError where the program is
+    at work there already, or where it cannot be a folder."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(out, os.O_RDONLY)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{relative(out)} cannot hold the runs: {error.strerror}; choose another"
+            " folder with --out DIR."
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError(
+            f"another tools/{program} is at work in {relative(out)}: wait until it has"
+            " ended, or give another --out DIR."
+        ) from None
+    finally:
+        os.close(descriptor)
+
+
+def run_silently(command: list[str]) -> None:
+    """A short command; UserError with what it said last where it fails."""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).split("\n")[-1]
+        raise UserError(f"`{' '.join(command)}` failed: {said}")
 
 
 def _launch(job: Job) -> subprocess.Popen[bytes]:

@@ -7,16 +7,11 @@ networks and runs that the tables share are made once.
 """
 
 import argparse
-import fcntl
 import json
 import os
 import shlex
-import subprocess
 import sys
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from runtime import BUILD_COMMAND, ROOT, UserError, run, use_project_python
@@ -26,7 +21,7 @@ use_project_python("caffe", "google", "numpy")
 import provenance  # noqa: E402
 import reproduction_tables as tables  # noqa: E402
 from arguments import at_least  # noqa: E402
-from jobs import Schedule  # noqa: E402
+from jobs import Schedule, only_one, run_silently  # noqa: E402
 from progress import duration  # noqa: E402
 from reproduction import LABELS, NET, Reproduction  # noqa: E402
 from runs import CAFFE, relative  # noqa: E402
@@ -105,48 +100,14 @@ def prepare(plan: Reproduction) -> None:
     """Networks and databases, in seconds."""
     generate(plan)
     for arguments in plan.draws():
-        _run(["data/few_labels.py", *arguments])
+        run_silently(["data/few_labels.py", *arguments])
 
 
 def generate(plan: Reproduction) -> None:
     """The networks and solvers alone."""
     python = relative(Path(sys.executable))
     for arguments in plan.generations():
-        _run([python, "-m", "generator", *arguments])
-
-
-@contextmanager
-def only_one(out: Path) -> Iterator[None]:
-    """Makes the folder and holds it; UserError where another reproduction does, or
-    where it cannot be a folder."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(out, os.O_RDONLY)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"{relative(out)} cannot hold the runs: {error.strerror}; choose another"
-            " folder with --out DIR."
-        ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise UserError(
-            f"another tools/{PROGRAM} is at work in {relative(out)}: wait until it has"
-            " ended, or give another --out DIR."
-        ) from None
-    finally:
-        os.close(descriptor)
-
-
-def _run(command: list[str]) -> None:
-    """Silently; UserError with what it said last where it fails."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).split("\n")[-1]
-        raise UserError(f"`{' '.join(command)}` failed: {said}")
+        run_silently([python, "-m", "generator", *arguments])
 
 
 def write(plan: Reproduction, command: str, seconds: float) -> list[dict]:
@@ -228,7 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(text_of(rows, plan.limit))
         say_faults(plan, rows)
         return 0
-    with only_one(plan.out):
+    with only_one(plan.out, PROGRAM):
         return reproduce(plan, options.jobs, command)
 
 

@@ -10,14 +10,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import changes
-import network
 import results
-from caffelog import read_log
 from jobs import Job
 from reproduction_tables import CONTROL
-from runs import Run, relative
-from runtime import UserError
+from runs import Run
+from trainings import (
+    evaluation_job,
+    is_trained,
+    iterations_of,
+    training_job,
+    training_name,
+)
 
 from generator.derived import base_lr_text, epochs_text, few_labels_name
 from generator.networks import NETWORKS
@@ -52,15 +55,6 @@ FEW_LABELS_VARIANTS = ("sae-all", "swwae-all")
 LABELS = (100, 500, 1000, 5000)
 SCHEMES = ("single-crop", "convolution")
 SPLITS = ("train", "val")
-
-COSTS = {0: 1.0, 1: 20.0, 2: 1.6, 3: 1.2}
-"""Of an iteration of stages 0, 2 and 3, and of stage 1 as a whole, about."""
-
-JOINT_COSTS = {"baseline": 1.0, "first": 2.4, "all": 2.8, "layerwise": 2.8}
-"""Of an iteration of stage 4, by the kind of variant."""
-
-EVALUATION_COST = 0.005
-"""Of an image."""
 
 TRIAL_IMAGES = 500
 """That a trial is evaluated on."""
@@ -306,7 +300,7 @@ class Reproduction:
         source = self._source(run)
         if source is not None:
             self._add_training(found, source, seed)
-        job = self._training(run, source, seed)
+        job = training_job(run, source, seed, self.limit)
         found.setdefault(job.name, job)
 
     @staticmethod
@@ -316,64 +310,15 @@ class Reproduction:
             return Run(run.net, run.variant, 2, None, run.root)
         return run.previous
 
-    def _training(self, run: Run, source: Run | None, seed: int) -> Job:
-        command = ["tools/run_stage.sh", str(run.stage), "--net", run.net]
-        command += ["--variant", run.variant, "--seed", str(seed)]
-        if run.depth is not None:
-            command += ["--depth", str(run.depth)]
-        if source is not None and source != run.previous:
-            command += ["--weights", relative(source.final_weights)]
-        iterations = iterations_of(run, self.limit)
-        if self.limit and iterations:
-            command += ["--max-iter", str(iterations)]
-        kind = run.variant.rpartition("-")[2]
-        each = JOINT_COSTS[kind] if run.stage == 4 else COSTS[run.stage]
-
-        def is_stale() -> bool:
-            """Whether it was begun with another seed, files, or weights than now."""
-            status = run.status()
-            if status and status.get("seed") != seed:
-                return True
-            try:
-                changes.refuse_changes(run, source and source.final_weights, "")
-            except UserError:
-                return True
-            return False
-
-        return Job(
-            training_name(run),
-            command,
-            lambda: is_trained(run, seed, iterations) and not is_stale(),
-            run.root / "logs" / f"{run.place.replace('/', '-')}-stage{run.stage}.log",
-            () if source is None else (training_name(source),),
-            each * max(1, iterations),
-            {"RUNS_DIR": relative(run.root), "OMP_NUM_THREADS": "1"},
-            lambda: min(1.0, _iteration(run) / max(1, iterations)),
-            ("--force",),
-            is_stale,
-        )
-
     def _measuring(self, each: Measurement) -> Job:
-        run = each.model.run
-        command = ["tools/evaluate.py", "--net", run.net, "--variant", run.variant]
-        depth = "" if each.depth is None else f", from {each.depth}"
-        if each.depth is not None:
-            command += ["--depth", str(each.depth)]
-        command += ["--weights", relative(run.final_weights)]
-        command += ["--scheme", each.scheme, "--split", each.split]
-        if self.limit:
-            command += ["--images", str(each.images)]
-        what = f"{each.scheme}, {each.split}{depth}"
-        place = f"{run.place.replace('/', '-')}-stage{run.stage}"
-        log = f"{place}-{what.replace(', ', '-').replace(' ', '')}.log"
-        return Job(
-            f"{training_name(run)}: {what}",
-            command,
+        return evaluation_job(
+            each.model.run,
             lambda: each.find() is not None,
-            run.root / "logs" / log,
-            (training_name(run),),
-            EVALUATION_COST * each.images,
-            {"RUNS_DIR": relative(run.root), "OMP_NUM_THREADS": "1"},
+            each.scheme,
+            each.split,
+            each.images,
+            each.depth,
+            drawn=self.limit is not None,
         )
 
 
@@ -392,34 +337,3 @@ def decodes(model: Model, scheme: str) -> bool:
 def is_stacked(variant: str) -> bool:
     """Whether its decoder goes down to the image in one, and so from every depth."""
     return variant.endswith(("first", "all"))
-
-
-def iterations_of(run: Run, limit: int | None) -> int:
-    """That a stage trains; UserError where its solver has not been generated."""
-    if run.stage == 1:
-        return 0
-    iterations = network.read_solver(run.solver).max_iter
-    return min(limit, iterations) if limit else iterations
-
-
-def is_trained(run: Run, seed: int, iterations: int) -> bool:
-    """Whether a stage is finished, with this seed and at least so many iterations."""
-    status = run.status()
-    return (
-        run.is_finished()
-        and status.get("seed") == seed
-        and status["iterations"] >= iterations
-    )
-
-
-def training_name(run: Run) -> str:
-    """vgg8_long/swwae-all stage 4 (seed1): short, and no other run's."""
-    return f"{run.place} stage {run.stage} ({run.root.name})"
-
-
-def _iteration(run: Run) -> int:
-    """How far a running stage is, by its log."""
-    if not run.log.is_file():
-        return 0
-    iterations, _ = read_log(run.log).loss
-    return int(iterations[-1]) if len(iterations) else 0
