@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import compare_engines
+import engine_runs
 import provenance
 import pytest
 import results
 from engine_runs import ENGINES, Engines
-from jobs import Schedule
+from jobs import Outcome, Schedule
 from runs import CAFFE, Run
 from runtime import ROOT, UserError
 
@@ -95,6 +96,7 @@ def test_engines_train_and_the_stock_one_judges(plan):
             engine = "CAFFE"
         assert job.environment.items() >= ENGINES[engine].items()
         assert job.environment["OMP_NUM_THREADS"] == "1"
+        assert job.environment["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_a_layerwise_variant_has_no_stage_3(plan):
@@ -134,13 +136,13 @@ def test_engines_that_train_alike(plan, tmp_path, capsys):
     (row,) = (line for line in said.split("\n") if "stage 4: top-1 error" in line)
     cells = [cell.strip() for cell in row.split("|")]
     assert cells[2:5] == ["9.67 ± 0.12", "9.67 ± 0.09", "-0.002"]
-    assert "Training with DNNL: 5:00 a seed." in said
     content = json.loads(path.read_text())
     assert content["told_apart"] is False and len(content["runs"]) == 10
     names = [each["quantity"].partition(": ")[2] for each in content["comparisons"]]
     errors = ["top-1 error in %"] * 2
     assert names == [*errors, "classification loss", "reconstruction losses"]
     row = content["runs"][0]
+    assert row["seconds"] == 5 * 60
     assert row["stage 4: classification loss"] == pytest.approx(9.61 * 0.03)
     assert row["stage 4: reconstruction losses"] == pytest.approx(9.61 * 0.03 * 0.75)
 
@@ -169,6 +171,31 @@ def test_one_engine_under_two_names(plan, tmp_path):
         run.final_weights.write_text("the same")
     with pytest.raises(UserError, match="of seed 2 ended with the same weights"):
         plan.check_difference()
+
+
+def test_a_build_without_onednn_has_no_engines_to_compare(plan, tmp_path, monkeypatch):
+    plan.check()
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/libcaffe.so").write_bytes(b"libopenblas.so.0")
+    monkeypatch.setattr(engine_runs, "CAFFE", tmp_path / "bin/caffe")
+    with pytest.raises(UserError, match="built without oneDNN"):
+        plan.check()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "said"),
+    [
+        (Outcome(["a"], ["b", "c"]), 1, "1 jobs failed and 2 that need them"),
+        (Outcome(interrupted=True), 130, "the same command goes on"),
+    ],
+)
+def test_nothing_is_compared_of_half_the_runs(
+    plan, tmp_path, monkeypatch, capsys, outcome, code, said
+):
+    monkeypatch.setattr(Schedule, "run", lambda self: outcome)
+    assert main_on(replace(plan, out=tmp_path)) == code
+    printed = capsys.readouterr()
+    assert said in printed.err and "apart" not in printed.out
 
 
 @pytest.mark.parametrize(

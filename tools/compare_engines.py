@@ -26,7 +26,6 @@ from arguments import at_least  # noqa: E402
 from engine_runs import ENGINES, EPOCHS, Engines, Row  # noqa: E402
 from jobs import Schedule, only_one, run_silently  # noqa: E402
 from pairs import LEVEL, TESTS, Comparison  # noqa: E402
-from progress import duration  # noqa: E402
 from reproduction_tables import markdown  # noqa: E402
 from runs import CAFFE, check_writable, relative  # noqa: E402
 from status import print_table  # noqa: E402
@@ -175,7 +174,7 @@ def train_and_compare(
     rows = plan.rows()
     comparisons = pairs.compare(plan.quantities(rows))
     print(f"\n{table(comparisons, plan.engines)}\n")
-    print(foot(plan, rows))
+    print(foot(plan.seeds))
     print(f"\n{verdict(comparisons, plan.engines)}")
     if json_file:
         content = as_json(plan, rows, comparisons, command)
@@ -215,18 +214,14 @@ def _summaries(*samples: pairs.Values) -> list[str]:
     ]
 
 
-def foot(plan: Engines, rows: list[Row]) -> str:
-    """What the table's numbers are, and how long training took."""
-    lines = [
-        f"Mean ± standard deviation of {plan.seeds} seeds; the mean difference of pairs"
-        " and its 95 % interval; p (Holm-corrected",
-        f"over the quantities) of {len(TESTS)} tests. All of validation images, the"
-        " losses as training weights them.",
-    ]
-    for engine in plan.engines:
-        own = [row["seconds"] for row in rows if row["engine"] == engine]
-        lines.append(f"Training with {engine}: {duration(pairs.mean(own))} a seed.")
-    return "\n".join(lines)
+def foot(seeds: int) -> str:
+    """What the table's numbers are."""
+    return (
+        f"Mean ± standard deviation of {seeds} seeds; the mean difference of pairs and"
+        f" its 95 % interval;\np, and in brackets with Holm's correction, of"
+        f" {len(TESTS)} tests. All of validation images, the losses as weighted in"
+        " training."
+    )
 
 
 def verdict(comparisons: list[Comparison], engines: tuple[str, str]) -> str:

@@ -32,6 +32,12 @@ ENGINES = {
 }
 """By name, what a training's environment says (fork/README.md)."""
 
+ON_THE_CPU = {"CUDA_VISIBLE_DEVICES": ""}
+"""And of every job: the engines are the CPU's."""
+
+LIBRARY = b"libdnnl"
+"""What a Caffe with oneDNN is linked with."""
+
 JUDGE = "CAFFE"
 """The engine of every evaluation."""
 
@@ -108,14 +114,11 @@ class Engines:
 
     def check(self) -> None:
         """Raises UserError where the build has no second engine."""
-        try:
-            made_from = (CAFFE.parents[1] / "made-from").read_text(encoding="utf-8")
-        except OSError:
-            return  # nothing is known of it; check_difference finds out
-        if "dnnl OFF" in made_from:
+        built = list((CAFFE.parents[1] / "lib").glob("libcaffe.so*"))
+        if built and not any(LIBRARY in path.read_bytes() for path in built):
             raise UserError(
-                "this Caffe was built without oneDNN, so it has the engine CAFFE"
-                f" alone: install libdnnl-dev 2.6 and run {BUILD_COMMAND}."
+                "this Caffe was built without oneDNN, so CAFFE is all it has: install"
+                f" libdnnl-dev (oneDNN 2.6) and run {BUILD_COMMAND}."
             )
 
     def check_data(self) -> None:
@@ -135,9 +138,9 @@ class Engines:
             if one == other:
                 raise UserError(
                     f"{both[0].title} of seed {seed} ended with the same weights bit"
-                    f" for bit with {first} and {second}, as if they were one engine:"
-                    f" see what `GLOG_v=1 {both[1].command} --force` logs of"
-                    " implementations."
+                    f" for bit with {first} and {second}, so they are one engine here"
+                    " (DNNL and DIRECT are, without AVX-512): there is nothing to"
+                    " compare."
                 )
 
     def lengths(self) -> dict[int, str]:
@@ -164,7 +167,11 @@ class Engines:
             for stage in chain:
                 found.append(
                     training_job(
-                        stage, source, seed, environment=ENGINES[engine], build=build
+                        stage,
+                        source,
+                        seed,
+                        environment=ENGINES[engine] | ON_THE_CPU,
+                        build=build,
                     )
                 )
                 source = stage
@@ -178,7 +185,7 @@ class Engines:
             SCHEME,
             SPLIT,
             find_network(self.net).data.test_images,
-            environment=ENGINES[JUDGE],
+            environment=ENGINES[JUDGE] | ON_THE_CPU,
         )
 
     # --- what came of it
