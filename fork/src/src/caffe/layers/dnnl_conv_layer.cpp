@@ -30,9 +30,11 @@ void DNNLConvolutionLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom
       this->bias_term_ ? this->Floats(this->blobs_[1]->cpu_data()) : NULL;
   for (size_t i = 0; i < bottom.size(); ++i) {
     DnnlCall call(convolution_->reorders());
-    convolution_->Forward(BlobArray::Data(*bottom[i]),
-        DnnlMemory(convolution_->weights(), weights), bias, BlobArray::Data(*top[i]),
-        &call);
+    const BlobArray input = BlobArray::Data(*bottom[i]);
+    const BlobArray output = BlobArray::Data(*top[i]);
+    convolution_->Forward(input, DnnlMemory(convolution_->weights(), weights), bias,
+                          output, &call);
+    convolution_->Equalize(input, output);
   }
 }
 

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "caffe/util/equal_patches.hpp"
+
 namespace caffe {
 
 using dnnl::memory;
@@ -266,6 +268,18 @@ void DnnlConvolution::Forward(const BlobArray& input, const memory& weights,
   }
   call->Run(pass, inputs, {{DNNL_ARG_DST,
       DnnlOverwrite(output, output_, pass.destination), pass.destination, false}});
+}
+
+void DnnlConvolution::Equalize(const BlobArray& input, const BlobArray& output) {
+  const ConvolutionGeometry& g = geometry_;
+  const bool tiles =
+      primitives_[FORWARD].implementation.find("wino") != std::string::npos;
+  if (tiles) {
+    CHECK_EQ(g.kernel.size(), 2);
+    EqualizeOutputs({g.num, g.group, g.input_channels, g.output_channels,
+        g.input_shape[0], g.input_shape[1], g.output_shape[0], g.output_shape[1],
+        g.kernel[0], g.kernel[1], g.pad[0], g.pad[1]}, input, output);
+  }
 }
 
 void DnnlConvolution::BackwardInput(const BlobArray& output_diff, const memory& weights,
