@@ -116,7 +116,7 @@ configure() {
     -DCMAKE_CXX_FLAGS="\"-fmacro-prefix-map=$source/=\" -fno-trapping-math" \
     -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=14 \
     -DCPU_ONLY=ON -DBLAS=Open -DUSE_OPENMP=ON -DBUILD_docs=OFF -DBUILD_matlab=OFF \
-    ${blas:+-DOpenBLAS_LIB="$blas"} \
+    "$blas_choice" \
     -DUSE_DNNL="$DNNL" -Dpython_version=3 -DPYTHON_EXECUTABLE="$root/.venv/bin/python" \
     "$@" >>"$log" 2>&1 ||
     fail 1 "configuring failed: $(grep -m1 -A2 'CMake Error' "$log" |
@@ -161,7 +161,8 @@ flock --nonblock 9 || { echo "waiting for another build to end"; flock 9; }
 # with threads of its own may be installed, too, and then be what the linker finds first:
 # two pools of threads hold up each other.
 blas=/usr/lib/$(g++ -print-multiarch)/openblas-openmp/libopenblas.so
-[ -e "$blas" ] || blas=''
+blas_choice=-DOpenBLAS_LIB=$blas
+[ -e "$blas" ] || blas='' blas_choice=-UOpenBLAS_LIB  # what CMake's cache may remember
 
 wanted=$(python3 fork/prepare.py --fingerprint) || exit
 tools/venv.sh

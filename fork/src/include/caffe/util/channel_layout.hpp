@@ -87,8 +87,8 @@ class BlobArray {
   size_t channels_, planes_, places_, number_size_;
 };
 
-/// The block() of all arrays that a layer reads, if all that it writes take such blocks;
-/// else 1.
+/// The block() of all arrays that a layer reads, if all that it writes take such blocks,
+/// and all have as many planes; else 1. (Planes of several sizes are pooling's business.)
 int CommonBlock(const std::vector<BlobArray>& read,
                 const std::vector<BlobArray>& written);
 

@@ -65,8 +65,8 @@ class DnnlConvolution {
   /// @param bias where the geometry has one; else ignored
   void Forward(const BlobArray& input, const dnnl::memory& weights,
                const float* bias, const BlobArray& output, DnnlCall* call);
-  /// To be called with what Forward has written, where it is read for more than sums:
-  /// equal inputs have made equal outputs then, whatever the implementation.
+  /// To be called with what Forward has written, where layers may compare it: equal inputs
+  /// have made equal outputs then, whatever the implementation.
   void Equalize(const BlobArray& input, const BlobArray& output);
   /// Writes as Forward does.
   void BackwardInput(const BlobArray& output_diff, const dnnl::memory& weights,

@@ -44,7 +44,6 @@ void DNNLDeconvolutionLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bott
       ReverseKernels(this->blobs_[0]->count(0, 2), this->blobs_[0]->count(2), weights,
                      static_cast<float*>(reversed.get_data_handle()));
       mirrored_->Forward(input, reversed, bias, output, &call);
-      mirrored_->Equalize(input, output);
     } else {
       DnnlCall call(convolution_->reorders());
       convolution_->BackwardInput(input, DnnlMemory(convolution_->weights(), weights),

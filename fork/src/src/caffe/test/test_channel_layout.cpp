@@ -198,6 +198,24 @@ TEST_F(ChannelLayoutTest, TestAnotherShapeReadsWhatWasWritten) {
   EXPECT_EQ(numbers, RowMajor(&blob, false));
 }
 
+// As many groups and places, but no such blocks: half of one's channels.
+TEST_F(ChannelLayoutTest, TestChannelsFoldedIntoImages) {
+  for (int block : {8, 16}) {
+    Blob<float> blob(2, block, 3, 5), folded(4, block / 2, 3, 5);
+    Fill(&blob, false);
+    const vector<float> numbers = RowMajor(&blob, false);
+    folded.ShareData(blob);
+    PutInBlocks(&blob, false, block);
+    EXPECT_EQ(1, BlobArray::Data(folded).block());
+    EXPECT_EQ(numbers, RowMajor(&folded, false));
+  }
+}
+
+TEST_F(ChannelLayoutTest, TestLossOfTwoShapes) {
+  TestLayer("type: 'EuclideanLoss' loss_weight: 1",
+      {Drawn({2, 16, 12, 12}), Drawn({2, 32, 6, 12})}, 1, true, false);
+}
+
 TEST_F(ChannelLayoutTest, TestWhatTakesNoBlocks) {
   Blob<float> blob(2, 32, 3, 5);
   EXPECT_TRUE(BlobArray::Data(blob).TakesBlocks(16));

@@ -85,8 +85,10 @@ ChannelLayout BlobArray::Layout(int block) const {
 }
 
 int BlobArray::block() const {
+  // Channels that were folded into images, or back, may number as many groups.
   const ChannelLayout& layout = memory_->layout();
-  return layout == Layout(layout.block) ? layout.block : 1;
+  return channels_ % layout.block == 0 && layout == Layout(layout.block)
+      ? layout.block : 1;
 }
 
 bool BlobArray::TakesBlocks(int block) const {
@@ -109,10 +111,15 @@ void* BlobArray::OverwriteMemory(int block) const {
 int CommonBlock(const std::vector<BlobArray>& read,
                 const std::vector<BlobArray>& written) {
   const int block = read[0].block();
+  const size_t planes = read[0].planes();
   const bool common = std::all_of(read.begin(), read.end(),
-      [&](const BlobArray& array) { return array.block() == block; });
+      [&](const BlobArray& array) {
+        return array.block() == block && array.planes() == planes;
+      });
   return common && std::all_of(written.begin(), written.end(),
-      [&](const BlobArray& array) { return array.TakesBlocks(block); }) ? block : 1;
+      [&](const BlobArray& array) {
+        return array.TakesBlocks(block) && array.planes() == planes;
+      }) ? block : 1;
 }
 
 }  // namespace caffe
