@@ -568,7 +568,7 @@ def deep_png() -> bytes:
                     data=bytes(60000), channels=1, height=1, width=60000, label=3
                 )
             ],
-            FIRST_BATCH,
+            SETUP,
             "An image of 1 x 60000 pixels (height x width) would become too large with"
             " a shorter edge of 256;",
         ),

@@ -71,6 +71,7 @@ class Augmentation {
   cv::Size ViewSize(cv::Size image) const;
 
   /// Its shorter edge becomes `shorter_edge`, its longer one in proportion, rounded.
+  /// Fails (CHECK) on more than 2^28 pixels.
   static cv::Size Resized(cv::Size image, int shorter_edge);
 
  private:

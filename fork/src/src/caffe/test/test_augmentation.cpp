@@ -84,6 +84,12 @@ TEST(AugmentationTest, TestResizedSize) {
   EXPECT_EQ(cv::Size(2, 1), Augmentation::Resized(cv::Size(5, 2), 1));
 }
 
+TEST(AugmentationTest, TestTooLargeIsRefused) {
+  const Augmentation large(Edges(1 << 15, 0), TEST);
+  // 2^15 * 10^6 columns are more than an int holds.
+  EXPECT_DEATH(large.ViewSize(cv::Size(1000000, 1)), "would become too large");
+}
+
 TEST(AugmentationTest, TestResampling) {
   const cv::Mat image = Noise(40, 55, CV_8UC3, 1701);
   const int edges[] = {64, 41, 39, 23, 20, 19, 13, 5, 1};

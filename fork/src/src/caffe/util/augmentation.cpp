@@ -55,6 +55,11 @@ int Augmentation::ShorterEdge(const RandomNumbers& numbers) const {
 
 cv::Size Augmentation::Resized(cv::Size image, int shorter_edge) {
   const double edge = shorter_edge, shorter = std::min(image.width, image.height);
+  const double pixels = edge * edge * std::max(image.width, image.height) / shorter;
+  CHECK_LE(pixels, 1 << 28) << "An image of " << image.height << " x "
+      << image.width << " pixels (height x width) would become too large with a "
+      << "shorter edge of " << shorter_edge << "; leave it out of the database, or "
+      << "give a smaller shorter_edge.";
   return cv::Size(std::rint(image.width * edge / shorter),
                   std::rint(image.height * edge / shorter));
 }
@@ -83,12 +88,6 @@ static void Crop(const cv::Rect& part, Planes* planes) {
 
 static void Resize(int shorter_edge, Planes* planes) {
   const cv::Size before = (*planes)[0].size();
-  const double pixels = 1.0 * shorter_edge * shorter_edge *
-      std::max(before.width, before.height) / std::min(before.width, before.height);
-  CHECK_LE(pixels, 1 << 28) << "An image of " << before.height << " x "
-      << before.width << " pixels (height x width) would become too large with a "
-      << "shorter edge of " << shorter_edge << "; leave it out of the database, or "
-      << "give a smaller shorter_edge.";
   const cv::Size size = Augmentation::Resized(before, shorter_edge);
   if (size == before) { return; }
   const bool below_half = std::min(before.width, before.height) >
