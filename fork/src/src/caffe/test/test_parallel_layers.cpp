@@ -27,13 +27,16 @@
 
 namespace caffe {
 
-// Looked up, since the library alone is linked with OpenMP.
+// A function of OpenMP's, looked up, since the library alone is linked with OpenMP.
+template <typename Function>
+static Function* OpenMp(const char* name) {
+  void* const function = dlsym(RTLD_DEFAULT, name);
+  CHECK(function) << "The library was built without OpenMP.";
+  return reinterpret_cast<Function*>(function);
+}
+
 static void SetThreads(int threads) {
-  typedef void (*Setter)(int);
-  const Setter set =
-      reinterpret_cast<Setter>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
-  ASSERT_TRUE(set) << "The library was built without OpenMP.";
-  set(threads);
+  OpenMp<void(int)>("omp_set_num_threads")(threads);
 }
 
 // Whether two arrays hold the same bits; any NaN equals any other.
@@ -63,8 +66,11 @@ static vector<T> InBlocks(const vector<T>& planes, int block, int places) {
 template <typename Dtype>
 class ParallelTest : public ::testing::Test {
  protected:
-  ParallelTest() : random_(1701) { Caffe::set_mode(Caffe::CPU); }
-  virtual void TearDown() { SetThreads(2); }
+  ParallelTest() : random_(1701), threads_(OpenMp<int()>("omp_get_max_threads")()) {
+    Caffe::set_mode(Caffe::CPU);
+  }
+  // Other tests take as many as the environment says.
+  virtual void TearDown() { SetThreads(threads_); }
 
   int Draw(int first, int last) {
     return std::uniform_int_distribution<int>(first, last)(random_);
@@ -141,6 +147,7 @@ class ParallelTest : public ::testing::Test {
   void TestSwitchesAnywhere();
 
   std::mt19937 random_;
+  const int threads_;
 
  private:
   void Axis(int* plane, int* pooled, int* kernel, int* stride, int* pad) {
@@ -485,17 +492,18 @@ TYPED_TEST(ParallelTest, TestDropoutForAnyNumberOfThreads) {
 template <typename Dtype>
 static Dtype ComputeInParallel() {
   const int size = 256;
-  vector<Dtype> a(size * size, 1), b(size * size), c(size * size);
+  vector<Dtype> a(size * size, 1), b(size * size), product(size * size);
   caffe_add(size * size, &a[0], &a[0], &b[0]);
   caffe_cpu_gemm<Dtype>(CblasNoTrans, CblasNoTrans, size, size, size, 1, &a[0], &b[0],
-      0, &c[0]);
-  return c[size];
+      0, &product[0]);
+  return product[size];
 }
 
 TYPED_TEST(ParallelTest, TestChildOfAForkComputes) {
   typedef TypeParam Dtype;
   SetThreads(2);
   const Dtype expected = ComputeInParallel<Dtype>();
+  EXPECT_EQ(2 * 256, expected);
   const pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
