@@ -12,6 +12,7 @@ source=$root/build/caffe-src
 objects=$root/build/caffe-obj
 installed=$root/build/caffe
 log=$root/build/caffe-build.log
+tests_log=$root/build/caffe-tests
 
 # Of upstream's tests those that a network here trains or is evaluated through.
 our_tests=augmentation,depooling_layer,safe_inv_layer,image_output_layer
@@ -27,14 +28,18 @@ used_tests+=,solver_factory,split_layer,syncedmem,upgrade_proto,util_blas
 
 usage() {
   cat <<'END'
-usage: fork/build.sh [--tests[=ours|used|all]] [--clean]
+usage: fork/build.sh [--tests[=ours|used|all]] [--sanitize] [--clean]
 
 Builds the patched Caffe and installs it to build/caffe: bin/, lib/, python/caffe.
 
   --tests[=WHICH]  build and run C++ tests, too: `used` (the default), those of our
                    layers and of every stock layer that the networks use; `ours`,
                    our layers alone; `all`, upstream's whole suite and ours
-  --clean          remove what was built before, except the download, and start over
+  --sanitize       build library and tests (`ours` unless --tests says which) with
+                   gcc's sanitizers of addresses and of undefined behaviour instead,
+                   and run them in one thread and in four; build/caffe stays as it is
+  --clean          remove what was built before in the same way, except the download,
+                   and start over
   --help           print this
 
   In the environment:
@@ -57,17 +62,25 @@ case ${DNNL=ON} in
   *) fail 2 "DNNL in the environment is $DNNL; it can be ON, the default, or OFF." ;;
 esac
 
-tests='' clean=''
+tests='' sanitize='' clean=''
 for argument; do
   case $argument in
     --tests | --tests=used) tests=$our_tests,$used_tests ;;
     --tests=ours) tests=$our_tests ;;
     --tests=all) tests=all ;;
+    --sanitize) sanitize=yes ;;
     --clean) clean=yes ;;
     --help | -h) usage; exit ;;
     *) usage >&2; fail 2 "unknown argument $argument." ;;
   esac
 done
+
+# A source of its own, too: what build/caffe was made from stays beside its objects.
+if [ -n "$sanitize" ]; then
+  source+=-sanitized objects+=-sanitized log=$root/build/caffe-build-sanitized.log
+  tests_log+=-sanitized
+  : "${tests:=$our_tests}"
+fi
 
 # Installs the Debian packages that the build needs, or says how to.
 install_packages() {
@@ -144,6 +157,45 @@ run_make() {  # run_make WHAT TARGET
   echo "$1: done in $((SECONDS - start)) s"
 }
 
+# What the sanitizers say when they find something.
+finding='ERROR: [A-Za-z]*Sanitizer|runtime error: '
+
+run_tests() {  # run_tests LOG WHAT
+  (
+    cd "$source" &&  # where the tests look for their data
+      "$objects/test/test.testbin" --gtest_filter='-*GPU*' >"$1" 2>&1
+  ) && ! grep -qE "$finding" "$1" || {
+    grep -E "^\[  FAILED|Check failed|$finding" "$1" | tail -n 10 >&2
+    fail 1 "$2 failed. The whole log: $1"
+  }
+  grep -E '^\[(==========|  PASSED  )\]' "$1" | tail -n 2
+}
+
+# Builds the tests with gcc's sanitizers and runs them.
+#
+# gcc puts the checks of addresses in before it makes vectors, and then makes none at
+# any -O: more than -O1 takes time and blurs what a finding says. A finding ends the
+# tests; with UBSAN_OPTIONS=halt_on_error=0 those of undefined behaviour are collected.
+# glog's DCHECKs and the standard library's assertions are in, too.
+sanitize() {
+  local threads
+  python3 fork/prepare.py "$source" || exit
+  configure -DBUILD_only_tests="${tests#all}" \
+    -DBUILD_python=OFF -DBUILD_python_layer=OFF \
+    -DCMAKE_CXX_FLAGS_RELEASE="-O1 -g1 -fno-omit-frame-pointer -D_GLIBCXX_ASSERTIONS\
+ -fsanitize=address,undefined,float-cast-overflow -fsanitize-recover=undefined"
+  run_make "compiling with sanitizers" test.testbin
+  # What somebody has in the environment comes last, and wins.
+  export ASAN_OPTIONS="detect_stack_use_after_return=1:${ASAN_OPTIONS-}"
+  export LSAN_OPTIONS="suppressions='$root/fork/leaks.supp':${LSAN_OPTIONS-}"
+  export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:${UBSAN_OPTIONS-}"
+  for threads in 1 4; do
+    echo "testing with sanitizers, OMP_NUM_THREADS=$threads"
+    OMP_NUM_THREADS=$threads run_tests "$tests_log-$threads.log" \
+      "the tests with sanitizers and OMP_NUM_THREADS=$threads"
+  done
+}
+
 # Spaces are fine; these would end up unquoted in makefiles and CMake's lists.
 case $root in
   *[\'\"\`\$\\\;:\&\|\<\>\(\)\[\]*?#%$'\n']*)
@@ -155,7 +207,8 @@ install_packages
 find_tools
 exec 9>build/caffe.lock
 flock --nonblock 9 || { echo "waiting for another build to end"; flock 9; }
-[ -z "$clean" ] || rm -rf "$source" "$objects" "$installed"
+[ -z "$clean" ] || rm -rf "$source" "$objects"
+[ -z "$clean" ] || [ -n "$sanitize" ] || rm -rf "$installed"
 
 # The OpenBLAS that computes with OpenMP's threads, as everything else in Caffe does. One
 # with threads of its own may be installed, too, and then be what the linker finds first:
@@ -163,6 +216,11 @@ flock --nonblock 9 || { echo "waiting for another build to end"; flock 9; }
 blas=/usr/lib/$(g++ -print-multiarch)/openblas-openmp/libopenblas.so
 blas_choice=-DOpenBLAS_LIB=$blas
 [ -e "$blas" ] || blas='' blas_choice=-UOpenBLAS_LIB  # what CMake's cache may remember
+
+if [ -n "$sanitize" ]; then
+  sanitize
+  exit
+fi
 
 wanted=$(python3 fork/prepare.py --fingerprint) || exit
 tools/venv.sh
@@ -191,11 +249,5 @@ fi
 if [ -n "$tests" ]; then
   configure -DBUILD_only_tests="${tests#all}"
   run_make "compiling the tests" test.testbin
-  cd "$source"  # where the tests look for their data
-  "$objects/test/test.testbin" --gtest_filter='-*GPU*' >"$root/build/caffe-tests.log" \
-    2>&1 || {
-    grep -E '^\[  FAILED|Check failed' "$root/build/caffe-tests.log" | tail -n 10 >&2
-    fail 1 "tests failed. The whole log: $root/build/caffe-tests.log"
-  }
-  grep -E '^\[(==========|  PASSED  )\]' "$root/build/caffe-tests.log" | tail -n 2
+  run_tests "$tests_log.log" "the tests"
 fi

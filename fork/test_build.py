@@ -28,6 +28,23 @@ echo "cmake: $state objects" >>"$CALLS"
 echo "CMake Error at nowhere: as the test wants" >&2
 exit 1
 """
+# CMake and make where all goes well, and what they build: tests that say what they saw.
+CMAKE_WORKS = """\
+for word; do
+  case $word in -DBUILD_* | -DCMAKE_CXX_FLAGS_RELEASE=*) echo "$word" >>"$CALLS"; esac
+done
+"""
+MAKE = """\
+echo "make $4" >>"$CALLS"
+mkdir -p "$2/test" && cp "$TESTS" "$2/test/test.testbin"
+"""
+TESTS = """\
+echo "tests in $OMP_NUM_THREADS" >>"$CALLS"
+echo "${SAYS-}" >&2
+echo "$LSAN_OPTIONS; $UBSAN_OPTIONS"
+echo "[  PASSED  ] as many tests as there are."
+[ "$OMP_NUM_THREADS" != "${FAILS_IN-}" ] || { echo "[  FAILED  ] a test"; exit 1; }
+"""
 # Ends the build, where a test wants no more, with a code that nothing else gives.
 PREPARE = 'import os, sys; sys.exit(int(os.environ.get("PREPARE_ENDS", 0)))\n'
 ENDED_AFTER_PACKAGES = 77
@@ -72,9 +89,9 @@ class Project:
     def miss(self, *packages):
         self.installed.write_text("\n".join(set(PACKAGES) - set(packages)))
 
-    def build(self, user=0, cwd=None, **environment):
+    def build(self, *arguments, user=0, cwd=None, **environment):
         return subprocess.run(
-            [self.root / "fork/build.sh"],
+            [self.root / "fork/build.sh", *arguments],
             check=False,
             capture_output=True,
             text=True,
@@ -98,6 +115,17 @@ class Project:
 @pytest.fixture
 def project(tmp_path):
     return Project(tmp_path)
+
+
+@pytest.fixture
+def sanitized(project):
+    """A project whose sanitized build goes well."""
+    project.write("fork/prepare.py", "import os, sys\nos.makedirs(sys.argv[1])\n")
+    tests = project.programs.parent / "tests"
+    write_program(tests, TESTS)
+    write_program(project.programs / "make", MAKE.replace("$TESTS", str(tests)))
+    write_program(project.programs / "cmake", CMAKE_WORKS)
+    return project
 
 
 def test_root_gets_missing_packages_in_a_fresh_clone(project):
@@ -243,3 +271,82 @@ def test_the_path_to_the_source_is_one_word_to_the_compiler(project):
         f"-fmacro-prefix-map={project.root}/build/caffe-src/=",
         "-fno-trapping-math",
     ]
+
+
+def test_sanitized_tests_run_in_one_thread_and_in_several(sanitized):
+    sanitized.write("build/caffe/made-from", "an earlier build")
+    done = sanitized.build("--sanitize")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("[  PASSED  ]") == 2
+    *options, make, one, several = sanitized.calls.read_text().splitlines()
+    assert (make, one, several) == ("make test.testbin", "tests in 1", "tests in 4")
+    [flags] = [x for x in options if x.startswith("-DCMAKE_CXX_FLAGS_RELEASE=")]
+    assert " -fsanitize=address,undefined" in flags
+    [tests] = [x for x in options if x.startswith("-DBUILD_only_tests=")]
+    assert ",depooling_layer," in tests and ",convolution_layer," not in tests
+    # Nothing of the normal build is made, touched or taken.
+    assert (sanitized.root / "build/caffe/made-from").read_text() == "an earlier build"
+    assert {path.name for path in (sanitized.root / "build").iterdir()} == {
+        "caffe",
+        "caffe.lock",
+        "caffe-build-sanitized.log",
+        "caffe-obj-sanitized",
+        "caffe-src-sanitized",
+        "caffe-tests-sanitized-1.log",
+        "caffe-tests-sanitized-4.log",
+    }
+
+
+@pytest.mark.parametrize(
+    ("which", "wanted"), [("--tests=used", ",convolution_layer,"), ("--tests=all", "=")]
+)
+def test_other_tests_are_sanitized_on_demand(sanitized, which, wanted):
+    assert sanitized.build(which, "--sanitize").returncode == 0
+    [tests] = [x for x in sanitized.calls.read_text().splitlines() if "only_tests" in x]
+    assert wanted in tests if wanted != "=" else tests == "-DBUILD_only_tests="
+
+
+@pytest.mark.parametrize("threads", ["1", "4"])
+def test_a_failed_sanitized_test_names_the_log(sanitized, threads):
+    done = sanitized.build("--sanitize", FAILS_IN=threads)
+    log = sanitized.root / f"build/caffe-tests-sanitized-{threads}.log"
+    assert done.returncode == 1
+    assert done.stderr == (
+        "[  FAILED  ] a test\n"
+        "fork/build.sh: the tests with sanitizers and"
+        f" OMP_NUM_THREADS={threads} failed. The whole log: {log}\n"
+    )
+    assert "[  FAILED  ] a test" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    "finding",
+    [
+        "==7==ERROR: AddressSanitizer: heap-buffer-overflow on address 0x603000000040",
+        "==7==ERROR: LeakSanitizer: detected memory leaks",
+        "a.cpp:1:2: runtime error: signed integer overflow",
+    ],
+)
+def test_a_finding_is_a_failure_though_all_tests_pass(sanitized, finding):
+    done = sanitized.build("--sanitize", SAYS=finding)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{finding}\nfork/build.sh: the tests with")
+    assert done.stderr.endswith("build/caffe-tests-sanitized-1.log\n")
+
+
+def test_sanitizers_get_the_persons_options_last(sanitized):
+    sanitized.build("--sanitize", UBSAN_OPTIONS="halt_on_error=0")
+    log = (sanitized.root / "build/caffe-tests-sanitized-4.log").read_text()
+    # In quotes, since the path holds a space.
+    assert f"suppressions='{sanitized.root}/fork/leaks.supp':" in log
+    assert "halt_on_error=1:halt_on_error=0" in log
+
+
+@pytest.mark.parametrize("sanitize", [False, True])
+def test_each_build_is_cleaned_alone(sanitized, sanitize):
+    for name in ("caffe-obj", "caffe-obj-sanitized", "caffe"):
+        sanitized.write(f"build/{name}/old", "")
+    write_program(sanitized.programs / "cmake", CMAKE)
+    sanitized.build("--clean", *["--sanitize"] * sanitize)
+    left = {path.parent.name for path in (sanitized.root / "build").glob("*/old")}
+    assert left == ({"caffe-obj", "caffe"} if sanitize else {"caffe-obj-sanitized"})
