@@ -67,6 +67,8 @@ def use_project_python(*needs: str) -> None:
         fail(f"the patched Caffe is not built: run {BUILD_COMMAND}")
     if missing:
         fail(f"the project's Python lacks {', '.join(missing)}: run {INSTALL_COMMAND}")
+    # Before anything imports Caffe, which reports every layer of a network otherwise.
+    os.environ.setdefault("GLOG_minloglevel", "2")
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
