@@ -21,7 +21,6 @@ from tempfile import TemporaryDirectory
 from runtime import run, use_project_python
 
 use_project_python("caffe", "google", "numpy")
-os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe reports every layer otherwise
 
 import bench_rounds as rounds  # noqa: E402
 import bench_table as table  # noqa: E402

@@ -25,7 +25,6 @@ from time import monotonic
 from runtime import ROOT, UserError, run, use_project_python
 
 use_project_python("caffe")
-os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe reports every layer otherwise
 import caffe  # noqa: E402
 import network  # noqa: E402
 from arguments import at_least  # noqa: E402

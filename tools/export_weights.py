@@ -16,7 +16,6 @@ from runtime import UserError, run, use_project_python
 
 use_project_python("caffe", "google", "numpy", "safetensors")
 
-os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe reports every layer otherwise
 import caffe  # noqa: E402
 import numpy as np  # noqa: E402
 import runs  # noqa: E402

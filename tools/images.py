@@ -5,7 +5,6 @@ network's train_val.prototxt, so that it is said in one place.
 """
 
 import io
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +12,9 @@ from itertools import islice
 from pathlib import Path
 
 import lmdb
+import network
 import numpy as np
+from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 from PIL import Image, UnidentifiedImageError
 from runs import relative
@@ -21,11 +22,6 @@ from runtime import ROOT, UserError
 from scipy.sparse import csr_array
 
 from generator.source import truncated
-
-os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe reports every layer otherwise
-import network  # noqa: E402
-from caffe.proto import caffe_pb2  # noqa: E402
-
 
 UNSCALED = -1
 
