@@ -1,15 +1,19 @@
-"""The generator as an installable package; the tools run from the checkout."""
+"""The generator and the library as installable packages; they run from the checkout."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 setup(
     name="swwae-caffe",
     version="0.1.0",
     description="Augmented supervised networks with unsupervised objectives, in Caffe",
     python_requires=">=3.11",
-    packages=["generator", "generator.templates"],
-    package_dir={"generator": "generator", "generator.templates": "templates"},
-    package_data={"generator.templates": ["*.j2"]},
+    packages=[
+        "generator",
+        "generator.templates",
+        *find_packages(include=["swwae", "swwae.*"]),
+    ],
+    package_dir={"generator.templates": "templates"},
+    package_data={"generator.templates": ["*.j2"], "swwae.report": ["html/*"]},
     install_requires=[
         "jinja2",
         "lmdb",

@@ -6,7 +6,7 @@ case ${CAFFE_SOURCE-} in
   '' | /* | '~'*) ;;
   *) export CAFFE_SOURCE=$PWD/$CAFFE_SOURCE ;;
 esac
-cd -P "$(dirname "$0")/.."
+cd "$(dirname "$(dirname "$(readlink -f "$0")")")"
 root=$PWD
 source=$root/build/caffe-src
 objects=$root/build/caffe-obj

@@ -2,6 +2,12 @@
 
 import os
 import signal
+from importlib.util import find_spec
+
+import pytest
+
+if find_spec("caffe") is None:
+    raise pytest.UsageError("the patched Caffe is not built: run fork/build.sh")
 
 os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe reports every layer otherwise
 

@@ -3,7 +3,7 @@
 # and swwae-all, the finetuned baseline as control, then a table and a picture.
 # --quick: few iterations and a part of the test images, to see that it all works.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$(dirname "$(readlink -f "$0")")")"
 
 net=vgg8
 quick=
@@ -75,4 +75,4 @@ if [ "$failed" != 0 ]; then
 fi
 
 # shellcheck disable=SC2086 # --limit and its value are two words, or none
-.venv/bin/python tools/demo.py --net "$net" --out "$out" $images
+.venv/bin/python swwae/launch.py demo --net "$net" --out "$out" $images

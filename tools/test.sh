@@ -2,7 +2,7 @@
 # Every test, from nothing: the fork's C++ tests, the quick demo, then pytest.
 # Arguments go to pytest.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$(dirname "$(readlink -f "$0")")")"
 
 fail() { echo "tools/test.sh: $*" >&2; exit 2; }
 

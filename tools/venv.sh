@@ -2,7 +2,7 @@
 # Makes .venv with everything the project's Python needs, and lets it find pycaffe.
 # Quick when nothing changed; made anew where the checkout was moved or copied.
 set -euo pipefail
-cd -P "$(dirname "$0")/.."
+cd "$(dirname "$(dirname "$(readlink -f "$0")")")"
 
 fail() { echo "tools/venv.sh: $*" >&2; exit 2; }
 

@@ -1,0 +1,1 @@
+"""What every other package uses: paths, files, locks, processes, tables, progress."""

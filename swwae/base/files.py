@@ -1,0 +1,63 @@
+"""Writes files whole or not at all."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import getpid
+from pathlib import Path
+from typing import IO, Any
+
+from generator.errors import UserError
+from swwae.base.project import ROOT, relative
+
+
+@contextmanager
+def whole_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """A file beside `path` to write to, that becomes it where all goes well.
+
+    mode: "wb", or "w" for UTF-8 text. What stood at `path` stays if anything is raised
+    within. Raises UserError, with the reason, where the file cannot be written; an
+    OSError from within counts as that.
+    """
+    encoding = None if "b" in mode else "utf-8"
+    temporary = path.with_name(f".{path.name}.{getpid()}")
+    try:
+        try:
+            with temporary.open(mode, encoding=encoding) as file:
+                yield file
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+        reason = error.strerror or error
+        raise UserError(f"cannot write {shown}: {reason}.") from error
+
+
+def check_writable(path: Path) -> None:
+    """Raises UserError where no file of that name can be written."""
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise UserError(f"{relative(path)} is a folder; name a file in it.")
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {relative(folder)}: make it first.")
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{relative(folder)} cannot be written to; choose another.")
+
+
+def require_file(path: Path, kind: str, command: str) -> None:
+    """Raises UserError, naming the command that makes it, where there is no file."""
+    if not path.is_file():
+        raise UserError(f"the {kind} {relative(path)} is missing: run {command}")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a value as indented JSON, UTF-8, whole or not at all.
+
+    Raises UserError as `whole_file` does, and ValueError for numbers that are not
+    finite, which JSON does not have.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    with whole_file(path, "w") as file:
+        file.write(text + "\n")

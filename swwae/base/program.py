@@ -1,0 +1,54 @@
+"""How a program ends: with an exit code and, where something went wrong, a sentence.
+
+Anywhere in the project `raise UserError(sentence)` says what a user can mend.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from generator.errors import UserError
+
+FAILED = 1
+USER_ERROR = 2
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+def fail(message: str) -> NoReturn:
+    """Says `program: message` on stderr and ends with exit code 2, a user's mistake."""
+    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+    raise SystemExit(USER_ERROR)
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Calls `main` and exits with what it returns (None is 0).
+
+    A UserError is said as `fail` says it; Ctrl-C ends with a sentence and 130; a
+    reader that has gone away (`… | head`) ends the program silently with 141.
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        # Names of files need not be text: print them as stderr does.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        code = main() or 0
+        sys.stdout.flush()
+    except UserError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        after_ctrl_c = "\n" if sys.stderr.isatty() else ""
+        print(f"{after_ctrl_c}{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit: let that succeed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = BROKEN_PIPE
+    sys.exit(code)
+
+
+def failure(message: str) -> int:
+    """Says `program: message` on stderr; returns the exit code of what has failed."""
+    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+    return FAILED

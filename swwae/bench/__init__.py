@@ -1,0 +1,1 @@
+"""How fast a training step is, by the fork's engines and in PyTorch."""

@@ -1,0 +1,173 @@
+"""A training network of Caffe's as PyTorch computes it, for comparison (`bench.py`).
+
+Parameters with `lr_mult: 0` need no gradient; nor, then, does what is below them.
+Networks are read by the generator's own schema, so that pycaffe is not imported: two
+libraries with threads of their own in a process would disturb each other.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from generator.layers import Layer, as_list
+from generator.schema import fields_of
+from swwae.bench.torch_layers import (
+    BUILDERS,
+    NOT_COMPUTED,
+    SAVES_NO_TOP,
+    Missing,
+    Parameter,
+    check,
+    loss_weight,
+)
+from swwae.bench.torch_pooling import Step
+
+
+def layers_of(net: object) -> list[Layer]:
+    """A NetParameter's layers. net: of `generator.schema`, in the current syntax."""
+    named = ("name", "type", "bottom", "top")
+    return [
+        Layer(
+            each.name,
+            each.type,
+            tuple(each.bottom),
+            tuple(each.top),
+            fields_of(each, *named),
+        )
+        for each in net.layer
+    ]
+
+
+def missing(layers: Iterable[Layer]) -> list[str]:
+    """The layers that PyTorch has nothing for here, as `name (type, why)`."""
+    found = []
+    for layer in layers:
+        try:
+            check(layer)
+        except Missing as error:
+            found.append(str(error))
+    return found
+
+
+class TorchNet:
+    """The network of a list of layers, all of which are there in training.
+
+    parameters: (layer, place) -> Parameter; a tied one is there under its first layer.
+    Raises Missing where a layer has no counterpart.
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer], weights: Mapping[str, Sequence[np.ndarray]]
+    ):
+        """weights: layer -> its parameters in Caffe's shapes."""
+        self.parameters: dict[tuple[str, int], Parameter] = {}
+        self._steps: list[tuple[Layer, Step]] = []
+        tied: dict[str, Parameter] = {}
+        made_by: dict[str, str] = {}
+        for layer in layers:
+            check(layer)
+        for layer in layers:
+            if layer.type in NOT_COMPUTED:
+                made_by |= dict.fromkeys(layer.tops, layer.type)
+                continue
+            own = self._own(layer, weights.get(layer.name, ()), tied)
+            in_place = (
+                layer.bottoms == layer.tops
+                and made_by.get(layer.bottoms[0]) in SAVES_NO_TOP
+            )
+            build = BUILDERS[layer.type]
+            self._steps.append((layer, build(layer, own, in_place)))
+            made_by |= dict.fromkeys(layer.tops, layer.type)
+        self._last_use = {
+            blob: place
+            for place, (layer, _) in enumerate(self._steps)
+            for blob in (*layer.bottoms, *layer.tops)
+        }
+
+    def _own(
+        self,
+        layer: Layer,
+        arrays: Sequence[np.ndarray],
+        tied: dict[str, Parameter],
+    ) -> list[Parameter]:
+        specs = as_list(layer.fields.get("param"))
+        specs += [{}] * (len(arrays) - len(specs))
+        own = []
+        for place, (array, spec) in enumerate(zip(arrays, specs, strict=False)):
+            name = spec.get("name")
+            if name in tied:
+                own.append(tied[name])
+                continue
+            values = torch.from_numpy(np.array(array, np.float32))
+            rate, decay = spec.get("lr_mult", 1.0), spec.get("decay_mult", 1.0)
+            if layer.type == "BatchNorm":  # statistics, which no gradient reaches
+                rate = 0.0
+            values.requires_grad_(rate != 0)
+            made = Parameter(values, rate, decay)
+            self.parameters[layer.name, place] = made
+            own.append(made)
+            if name:
+                tied[name] = made
+        return own
+
+    def channels_last(self) -> None:
+        """Keeps four-dimensional parameters with their channels innermost."""
+        for each in self.parameters.values():
+            if each.values.dim() == 4:
+                each.values.data = each.values.data.contiguous(
+                    memory_format=torch.channels_last
+                )
+
+    def __call__(
+        self, inputs: Mapping[str, Tensor], wanted: Iterable[str] = ()
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum of the losses, and the blobs that are wanted.
+
+        inputs: the blobs of the Input layers. Raises Missing where no loss counts.
+        """
+        blobs, kept = dict(inputs), set(wanted)
+        total = None
+        for place, (layer, step) in enumerate(self._steps):
+            bottoms = [blobs[name] for name in layer.bottoms]
+            flags = as_list(layer.fields.get("propagate_down"))
+            for at, goes_down in enumerate(flags):
+                if not goes_down:
+                    bottoms[at] = bottoms[at].detach()
+            made = step(*bottoms)
+            tops = made if isinstance(made, tuple) else (made,)
+            blobs.update(zip(layer.tops, tops, strict=False))
+            if weight := loss_weight(layer):
+                loss = tops[0] if weight == 1 else weight * tops[0]
+                total = loss if total is None else total + loss
+            del bottoms, made, tops
+            for name in {*layer.bottoms, *layer.tops} - kept:
+                if self._last_use[name] == place:
+                    del blobs[name]  # autograd keeps what it needs
+        if total is None:
+            raise Missing("any loss")
+        return total, {name: blobs[name] for name in kept}
+
+
+def optimizer(
+    net: TorchNet, rate: float, momentum: float, decay: float
+) -> torch.optim.SGD:
+    """Caffe's SGD. rate: base_lr; decay: weight_decay. Each parameter has its own
+    multiples of both.
+
+    PyTorch multiplies the momentum's sum by the rate, Caffe sums multiples: the same,
+    as long as the rate stays.
+    """
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for each in net.parameters.values():
+        if each.rate:
+            groups.setdefault((each.rate, each.decay), []).append(each.values)
+    return torch.optim.SGD(
+        [
+            {"params": members, "lr": rate * own, "weight_decay": decay * own_decay}
+            for (own, own_decay), members in groups.items()
+        ],
+        momentum=momentum,
+        fused=True,
+    )

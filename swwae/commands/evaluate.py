@@ -1,0 +1,130 @@
+"""Classification errors and reconstruction error of a trained network."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from generator.paper import TABLE_1_TRAIN_IMAGES
+from swwae.base.files import check_writable, write_json
+from swwae.base.progress import Counter
+from swwae.base.project import CAFFE, relative
+from swwae.commands.options import add_model_arguments
+from swwae.engine import devices
+from swwae.evaluation import paper_table, results
+from swwae.evaluation.evaluate import entry, evaluate, selected
+from swwae.evaluation.model import SCHEMES
+
+
+def describe(result: dict) -> str:
+    """A result for a person."""
+    l2 = result["recon_l2"]
+    lines = [
+        f"{result['net']} {result['variant']}, {result['scheme']},"
+        f" {result['images']} {result['split']} images, {result['weights']}",
+        f"  top-1 error     {result['top1_error']:.2f} %",
+        f"  top-5 error     {result['top5_error']:.2f} %",
+    ]
+    if l2 is not None:
+        depth = result["depth"]
+        place = f"macro-layer {depth}" if depth else "the network's default depth"
+        lines.append(
+            f"  reconstruction  {l2:.4g}  (mean ||x^ - x||^2, pixels in [0, 1],"
+            f" decoded from {place})"
+        )
+    elif result["scheme"] == "convolution":
+        lines.append("  reconstruction  none: this scheme's network has no decoder")
+        if not result["mirrored"]:
+            lines.append("  mirror images   none: it was not trained on any")
+    return "\n".join(lines)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--scheme",
+        default="single-crop",
+        choices=list(SCHEMES),
+        help="single-crop: the centre of the image, not mirrored; convolution: the"
+        " whole image and, where training had them, its mirror image, every place"
+        " averaged (Section 4.3)",
+    )
+    parser.add_argument("--split", default="val", choices=["train", "val"])
+    parser.add_argument(
+        "--images",
+        type=int,
+        metavar="N",
+        help="N images, drawn at random; as many as there are, at most (default:"
+        f" {TABLE_1_TRAIN_IMAGES:,} training images, as the paper; all of val)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the draw; %(default)s")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="the first N of these images only"
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="images at a time (default: what 2 GiB hold, at most 50)",
+    )
+    parser.add_argument(
+        "--gpu", type=int, metavar="N", help="default: the first one, or the CPU"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also written here")
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        nargs="*",
+        metavar="FILE.json",
+        help="beside the paper's Table 1, with the results in these files",
+    )
+    options = parser.parse_args()
+    for name in ("images", "limit", "batch"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name}: at least one image")
+    if options.seed < 0:
+        parser.error("--seed: 0 or more")
+    if options.images is None and options.split == "train":
+        options.images = TABLE_1_TRAIN_IMAGES
+    return options
+
+
+def main() -> int:
+    options = _arguments()
+    if options.json:
+        check_writable(options.json)
+    others = [r for path in options.compare or () for r in paper_table.read(path)]
+    gpu = None if options.gpu is None else str(options.gpu)
+    gpus, device = devices.choose(CAFFE, gpu)
+    model = SCHEMES[options.scheme](
+        options.net,
+        options.variant,
+        options.depth,
+        options.weights,
+        gpus[0] if gpus else None,
+    )
+    owner = results.owner(model.weights_file)
+    checksum = results.checksum_of(model.weights_file) if owner else ""
+    images = model.images(options.split)
+    total = len(images)
+    places = selected(total, options.images, options.seed, options.limit)
+    drawn = options.images is not None and options.images < total
+    which = f"{len(places):,} of {total:,} {options.split} images"
+    print(
+        f"{options.scheme}, {which}{f', seed {options.seed}' if drawn else ''}, from"
+        f" {relative(images.path)}, on the {device}",
+        file=sys.stderr,
+    )
+    errors = evaluate(
+        model, images, places, options.batch, Counter(len(places), "images")
+    )
+    result = entry(model, options.split, options.seed if drawn else None, errors)
+    print(describe(result))
+    if options.compare is not None:
+        print(f"\n{paper_table.comparison([*others, result])}")
+    if options.json:
+        write_json(options.json, result)
+    if owner is not None and options.limit is None:
+        results.record(owner, result, checksum)  # where tools/report.py looks
+    return 0

@@ -1,0 +1,88 @@
+"""Weights of torchvision's layout, or of any Caffe, for one of the networks here.
+
+A state dict (.safetensors, .pth, .pt) is matched layer by layer: convolutions, batch
+normalisations and inner products, each in order, or by name where it was exported here.
+Its first layer is made to read this network's pixels (BGR in 0..255 less mean_value)
+instead of normalised RGB. A .caffemodel, old formats included, is copied by name.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from generator.errors import UserError
+from swwae.base import files
+from swwae.base.project import relative
+from swwae.exchange.importing import (
+    add_normalisation_arguments,
+    border_remark,
+    chosen_normalisation,
+    from_caffemodel,
+    from_state_dict,
+)
+from swwae.exchange.state_dict import SUFFIXES, read_state_dict
+from swwae.nets import weights
+from swwae.nets.deployed import deployed
+
+
+def named(names: Sequence[str]) -> str:
+    """fc6, fc7, fc8, or the first few of more."""
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return ", ".join(names[:6]) + more if names else "none"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help=".safetensors, .pth or .pt: a state dict; or a .caffemodel",
+    )
+    parser.add_argument("--net", required=True)
+    parser.add_argument("--variant", default="baseline", help="default: %(default)s")
+    parser.add_argument("--depth", type=int, metavar="N")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.caffemodel")
+    add_normalisation_arguments(parser)
+    options = parser.parse_args()
+    caffemodel = options.file.suffix == ".caffemodel"
+    if not caffemodel and options.file.suffix not in SUFFIXES:
+        raise UserError(
+            f"{options.file}: a state dict ({', '.join(SUFFIXES)}) or a .caffemodel is"
+            " expected."
+        )
+    if caffemodel and (options.mean or options.std or options.bgr or options.rgb):
+        parser.error(
+            "--mean, --std, --rgb and --bgr are for state dicts; a .caffemodel is"
+            " copied as it is"
+        )
+    if options.out.suffix != ".caffemodel":
+        parser.error(f"--out {options.out}: the weights are a .caffemodel")
+    files.check_writable(options.out)
+    net = deployed(options.net, options.variant, options.depth)
+    print(f"reading {relative(options.file)} for {net.path}", flush=True)
+    if caffemodel:
+        given = weights.load(options.file)
+        result, comparison = from_caffemodel(given, net, options.file)
+        lines = [
+            f"copied as they are: {named(comparison.copied)}",
+            f"missing, left to the fillers: {named(comparison.missing)}",
+            f"unused: {named(comparison.unused)}",
+        ]
+        del given
+    else:
+        state = read_state_dict(options.file)
+        pixels = chosen_normalisation(options, net)
+        result, folded = from_state_dict(state, net, pixels)
+        lines = [
+            f"images were {pixels}; now {net.pixels}: folded into {folded.layer}",
+            border_remark(folded, net, pixels),
+        ]
+        del state
+    written = [layer.name for layer in result.layer]
+    total = weights.count(s for name in written for s in net.parameters[name])
+    weights.save(result, options.out)
+    print(f"{relative(options.out)}: {len(written)} layers, {total:,} parameters")
+    for line in lines:
+        print(f"  {line}")
+    return 0

@@ -1,0 +1,69 @@
+"""A layer's filters before and after finetuning, and how much every layer's weights
+changed (the paper's A2.1 and Figure A-1).
+
+Both pictures have the same arrangement, and the same scale for the same filter: shown
+one in the place of the other, they differ in what changed alone.
+"""
+
+import argparse
+from pathlib import Path
+
+from swwae.base import project
+from swwae.base.files import check_writable
+from swwae.figures import style
+from swwae.figures.filters import (
+    both,
+    change,
+    chosen_layer,
+    classifier_layers,
+    draw,
+    finetuned,
+    mosaics,
+    table,
+)
+
+PAPER = "the paper's VGG-16, SWWAE-all: about 35 % on average (A2.1)"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "run",
+        nargs="?",
+        type=Path,
+        metavar="RUN",
+        help="a folder such as runs/vgg8/swwae-all, whose stage 4 has finished",
+    )
+    parser.add_argument(
+        "--before", type=Path, metavar="FILE", help="weights, in place of RUN"
+    )
+    parser.add_argument("--after", type=Path, metavar="FILE", help="and these later")
+    parser.add_argument("--net", help="the network that they are of")
+    parser.add_argument(
+        "--layer", metavar="NAME", help="a convolution (default: the first)"
+    )
+    parser.add_argument(
+        "--out",
+        type=style.picture_path,
+        required=True,
+        metavar="FILE",
+        help="the figure, a .png or an .svg",
+    )
+    options = parser.parse_args()
+    given = (options.before, options.after, options.net)
+    if (options.run is None) != (None not in given) or (options.run and any(given)):
+        parser.error("give either RUN, or --before, --after and --net")
+    check_writable(options.out)
+    net, before, after = given[2], given[0], given[1]
+    if options.run is not None:
+        net, before, after = finetuned(options.run)
+    layers = classifier_layers(net)
+    layer = chosen_layer(layers, options.layer, net)
+    pairs = both(layers, net, before, after)
+    changes = [change(name, *pair) for name, pair in pairs.items()]
+    print(f"{project.relative(before)} -> {project.relative(after)}")
+    print(table(changes))
+    print(PAPER)
+    style.save(draw(layer, mosaics(*pairs[layer]), changes), options.out)
+    print(f"drawn: {project.relative(options.out)}")
+    return 0

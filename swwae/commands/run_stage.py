@@ -1,0 +1,97 @@
+"""Runs one training stage of Section 4.1 with `caffe train`.
+
+What a re-run does follows from the run's folder: nothing where the stage is finished,
+and otherwise it resumes from the newest whole snapshot. Resuming restores weights,
+momentum, iteration and learning rate exactly. Caffe does not save where in the
+database it was, nor its random numbers: the images come from the first one on, and
+dropout and mirroring begin their sequence anew.
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from generator.errors import UserError
+from swwae.base.arguments import at_least, gpu_list
+from swwae.base.project import BUILD_COMMAND, CAFFE, relative
+from swwae.runs.run import STAGES, Run
+
+PROGRAM = "run_stage.sh"  # what people start, and see in errors
+
+
+DEFAULT_VARIANT = "swwae-all"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(arguments)
+    again = [a for a in arguments if a != "--force"]
+    options.again = shlex.join([f"tools/{PROGRAM}", *again])
+    variant = options.variant or DEFAULT_VARIANT
+    stage = Run(options.net, variant, options.stage, options.depth)
+    if not CAFFE.is_file():
+        raise UserError(f"the patched Caffe is not built: run {BUILD_COMMAND}")
+    from swwae.base.program import failure
+    from swwae.stages.initialise import initialise
+    from swwae.stages.train import train
+
+    if stage.variant != variant and (options.variant or stage.stage != 0):
+        print(f"{variant} takes stage {stage.stage} from {stage.variant}")
+    try:
+        with stage.locked():
+            return (initialise if stage.stage == 1 else train)(stage, options)
+    except BrokenPipeError:
+        raise  # the reader of our output has gone: see runtime.run
+    except OSError as error:
+        return failure(
+            f"{error.filename or relative(stage.folder)}: {error.strerror}; mend that"
+            f" and go on with {options.again}"
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    stages = "\n".join(f"  {stage}  {what}" for stage, what in STAGES.items())
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description=f"Runs one training stage with `caffe train`:\n\n{stages}",
+        epilog=__doc__.partition("\n\n")[2],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("stage", type=int, choices=STAGES, metavar="STAGE")
+    parser.add_argument("--net", default="vgg16", help="default: %(default)s")
+    parser.add_argument("--variant", help="default: swwae-all")
+    parser.add_argument(
+        "--depth",
+        type=int,
+        metavar="N",
+        help="the macro-layer that is decoded from (default: the last one)",
+    )
+    parser.add_argument(
+        "--gpu",
+        type=gpu_list,
+        metavar="LIST|all",
+        help="such as 0 or 0,1 (default: the first GPU, the CPU where there is none)",
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="start from this .caffemodel (default: the stage before)",
+    )
+    parser.add_argument(
+        "--max-iter",
+        type=at_least(1),
+        metavar="N",
+        help="iterations in all (default: the solver's)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=at_least(0),
+        metavar="N",
+        help="of Caffe's random numbers (default: the solver's, or 1)",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="start over, replacing the run's folder"
+    )
+    return parser

@@ -1,0 +1,1 @@
+"""Caffe as a program: what it computes on, what it logs, training by it."""

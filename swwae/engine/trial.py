@@ -1,0 +1,156 @@
+"""Short trainings by `caffe train` that are watched loss by loss and then forgotten.
+
+Unlike a stage's, a trial goes on when a loss is no longer finite, and makes no weights.
+"""
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import Popen
+
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+
+from generator.errors import UserError
+from swwae.base.files import whole_file
+from swwae.base.project import CAFFE, relative
+from swwae.engine.log import (
+    Fatal,
+    Iteration,
+    LearningRate,
+    Output,
+    parse_line,
+)
+from swwae.engine.process import launch
+
+RECONSTRUCTION = "dec:loss@"
+"""How the names of the reconstruction losses begin, and so do their blobs'."""
+
+
+CLASSIFICATION = "SoftmaxWithLoss"
+
+
+@dataclass
+class Trial:
+    """Iterations of a solver. place: its log, without a suffix; made by `losses`.
+
+    weights: what it starts from. threads: it computes with so many, None for as many as
+    the environment says; gpu: its number, None for the CPU.
+    """
+
+    solver: caffe_pb2.SolverParameter
+    weights: Path
+    place: Path
+    threads: int | None = None
+    gpu: int | None = None
+    stopped: bool = field(default=False, init=False)
+    _process: Popen[str] | None = field(default=None, init=False)
+
+    def losses(self) -> Iterator[dict[str, float]]:
+        """Blob -> raw value, before each update in turn.
+
+        Closing the iterator ends Caffe. Raises UserError where Caffe ends by itself
+        too early.
+        """
+        log = self.place.with_name(f"{self.place.name}.log")
+        process = self._process = launch(self._command(), self._settings)
+        if self.stopped:
+            process.kill()
+        outputs: dict[str, float] = {}
+        fatal = None
+        try:
+            with log.open("w", encoding="utf-8") as file:
+                for line in process.stdout:
+                    file.write(line)
+                    event = parse_line(line)
+                    if isinstance(event, Iteration):
+                        outputs = {}
+                    elif isinstance(event, Output) and event.weight is not None:
+                        outputs[event.name] = event.value
+                    elif isinstance(event, LearningRate):
+                        yield outputs
+                    elif isinstance(event, Fatal):
+                        fatal = event.message.strip()
+            code = process.wait()
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+        if code and not self.stopped:
+            reason = fatal or f"exit code {code}"
+            if code == -signal.SIGKILL:
+                reason = "it was killed, as is done when memory runs out"
+            raise UserError(f"Caffe stopped: {reason}. The log is {relative(log)}.")
+
+    def stop(self) -> None:
+        """Ends it from another thread: `losses` yields no more."""
+        self.stopped = True
+        if self._process is not None:
+            self._process.kill()
+
+    def _command(self) -> list[str]:
+        solver = caffe_pb2.SolverParameter()
+        solver.CopyFrom(self.solver)
+        for name in ("test_iter", "test_interval", "test_net", "test_net_param"):
+            solver.ClearField(name)
+        solver.display = 1
+        solver.snapshot = 0
+        solver.snapshot_after_train = False
+        solver.solver_mode = solver.CPU if self.gpu is None else solver.GPU
+        solver.snapshot_prefix = relative(self.place)
+        path = self.place.with_name(f"{self.place.name}.prototxt")
+        with whole_file(path, "w") as file:
+            file.write(text_format.MessageToString(solver))
+        command = [
+            relative(CAFFE),
+            "train",
+            f"--solver={relative(path)}",
+            f"--weights={relative(self.weights)}",
+        ]
+        return command + ([] if self.gpu is None else [f"--gpu={self.gpu}"])
+
+    @property
+    def _settings(self) -> dict[str, str]:
+        if self.threads is None:
+            return {}
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        return dict.fromkeys(names, str(self.threads))
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A reconstruction loss. index: of the activation, 0 for the image.
+
+    blob: of the loss; rate: lr_mult of the decoder that ends in it; weight: its
+    loss_weight.
+    """
+
+    index: int
+    blob: str
+    rate: float
+    weight: float
+
+
+def reconstructions(net: caffe_pb2.NetParameter) -> list[Reconstruction]:
+    """A network's reconstruction losses, the image's first.
+
+    The generator's networks decode from the deepest macro-layer to the image, so that
+    the last loss is the image's.
+    """
+    found = []
+    rate = 1.0
+    for layer in net.layer:
+        if layer.name.startswith(RECONSTRUCTION):
+            weight = _decimal(layer.loss_weight[0]) if layer.loss_weight else 1.0
+            found.append((layer.top[0], rate, weight))
+        elif layer.name.startswith("dec:") and layer.param:
+            rate = _decimal(layer.param[0].lr_mult)
+    return [
+        Reconstruction(index, *values) for index, values in enumerate(reversed(found))
+    ]
+
+
+def _decimal(value: float) -> float:
+    """The number that a network's file gave, which a float32 holds nearly."""
+    return float(f"{value:.7g}")

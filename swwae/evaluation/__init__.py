@@ -1,0 +1,1 @@
+"""Trained networks at work: errors, reconstructions, the paper's Table 1."""

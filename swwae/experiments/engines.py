@@ -1,0 +1,278 @@
+"""What tools/compare_engines.py runs and reads: the same seeds through every stage with
+each of two engines.
+
+A seed and an engine have runs of their own in <out>/seed<S>-<engine>/<net>/…. All
+networks are evaluated with one engine, the stock one: it is training that is compared.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from generator.derived import epochs_text
+from generator.errors import UserError
+from generator.networks import find_network
+from generator.variants import find_variant
+from swwae.base import provenance
+from swwae.base.project import BUILD_COMMAND, CAFFE, ROOT, relative
+from swwae.engine.trial import RECONSTRUCTION
+from swwae.evaluation import results
+from swwae.experiments.jobs import Job
+from swwae.experiments.paired_tests import Values
+from swwae.experiments.training_jobs import evaluation_job, iterations_of, training_job
+from swwae.nets import network
+from swwae.runs.run import Run
+from swwae.stages import sources
+
+ENGINES = {
+    "CAFFE": {"CAFFE_ENGINE": "CAFFE"},
+    "DNNL": {"CAFFE_ENGINE": "DNNL", "CAFFE_DNNL_WINOGRAD": "1"},
+    "DIRECT": {"CAFFE_ENGINE": "DNNL", "CAFFE_DNNL_WINOGRAD": "0"},
+}
+"""By name, what a training's environment says (fork/README.md)."""
+
+
+ON_THE_CPU = {"CUDA_VISIBLE_DEVICES": ""}
+"""And of every job: the engines are the CPU's."""
+
+
+LIBRARY = b"libdnnl"
+"""What a Caffe with oneDNN is linked with."""
+
+
+JUDGE = "CAFFE"
+"""The engine of every evaluation."""
+
+
+EPOCHS = {0: 1.0, 2: 0.25, 3: 0.25, 4: 0.35}
+"""Half of vgg8's own, nearly (ours): one or two minutes a seed and engine."""
+
+
+SCHEME, SPLIT = "single-crop", "val"
+
+
+CLASSIFICATION = "loss"
+"""The blob of the classification loss in every built-in network."""
+
+
+Row = dict
+"""What a seed and engine end with: seed, engine, seconds of training, and quantities by
+name."""
+
+
+FIRST_ERROR = "stage 0: top-1 error in %"
+
+
+ERROR = "stage 4: top-1 error in %"
+
+
+CLASSIFICATION_LOSS = "stage 4: classification loss"
+
+
+RECONSTRUCTION_LOSS = "stage 4: reconstruction losses"
+
+
+@dataclass(frozen=True)
+class Engines:
+    """Everything that one command runs.
+
+    out: folder of the runs; net: a built-in network, which is trained under another
+    name for other epochs by stage; engines: two of ENGINES; seeds: 1 to this number.
+    Raises UserError for a network or variant that there is not.
+    """
+
+    out: Path
+    net: str
+    variant: str
+    engines: tuple[str, str]
+    seeds: int
+    epochs: dict[int, float] = field(default_factory=lambda: dict(EPOCHS))
+
+    def __post_init__(self) -> None:
+        find_network(self.net)
+        find_variant(self.variant)
+
+    @property
+    def name(self) -> str:
+        """Of the network that is trained."""
+        return f"{self.net}_engines"
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} {self.variant}"
+
+    def generation(self) -> list[str]:
+        """The generator's arguments."""
+        named = [self.net, "--name", self.name]
+        return [*named, "--epochs", epochs_text(self.epochs)]
+
+    def root(self, seed: int, engine: str) -> Path:
+        return self.out / f"seed{seed}-{engine.lower()}"
+
+    def chain(self, seed: int, engine: str) -> list[Run]:
+        """The stages that end in stage 4, stage 0 first."""
+        last = Run(self.name, self.variant, 4, None, self.root(seed, engine))
+        found = [last]
+        while (before := found[0].previous) is not None:
+            found.insert(0, before)
+        return found
+
+    def _chains(self) -> dict[tuple[int, str], list[Run]]:
+        return {
+            (seed, engine): self.chain(seed, engine)
+            for seed in range(1, self.seeds + 1)
+            for engine in self.engines
+        }
+
+    # --- what it takes
+
+    def check(self) -> None:
+        """Raises UserError where the build has no second engine."""
+        built = list((CAFFE.parents[1] / "lib").glob("libcaffe.so*"))
+        if built and not any(LIBRARY in path.read_bytes() for path in built):
+            raise UserError(
+                "this Caffe was built without oneDNN, so CAFFE is all it has: install"
+                f" libdnnl-dev (oneDNN 2.6) and run {BUILD_COMMAND}."
+            )
+
+    def check_data(self) -> None:
+        """Raises UserError where the images are missing; networks must be there."""
+        for stage in self.chain(1, self.engines[0]):
+            if stage.stage != 1:
+                path = ROOT / network.read_solver(stage.solver).net
+                sources.require_databases(network.read(path), path)
+
+    def check_difference(self) -> None:
+        """Raises UserError where trainings of both engines ended with the very same
+        weights: then one engine has done both."""
+        first, second = self.engines
+        for seed in range(1, self.seeds + 1):
+            both = [self.chain(seed, engine)[-1] for engine in (first, second)]
+            one, other = (results.checksum_of(each.final_weights) for each in both)
+            if one == other:
+                raise UserError(
+                    f"{both[0].title} of seed {seed} ended with the same weights bit"
+                    f" for bit with {first} and {second}, so they are one engine here"
+                    " (DNNL and DIRECT are, without AVX-512): there is nothing to"
+                    " compare."
+                )
+
+    def lengths(self) -> dict[int, str]:
+        """By stage that trains, how long it does."""
+        return {
+            stage.stage: f"{iterations_of(stage):,} iterations,"
+            f" {self.epochs.get(stage.stage, 0):g} epochs"
+            for stage in self.chain(1, self.engines[0])
+            if stage.stage != 1
+        }
+
+    # --- what is run
+
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """Trainings, then evaluations, a seed after the other.
+
+        The networks must have been generated. Raises UserError as Run does.
+        """
+        build = provenance.versions(CAFFE)["fork"]
+        found: list[Job] = []
+        for (seed, engine), chain in self._chains().items():
+            source = None
+            for stage in chain:
+                found.append(
+                    training_job(
+                        stage,
+                        source,
+                        seed,
+                        environment=ENGINES[engine] | ON_THE_CPU,
+                        build=build,
+                    )
+                )
+                source = stage
+            found += [self._evaluation(stage) for stage in (chain[0], chain[-1])]
+        return found
+
+    def _evaluation(self, stage: Run) -> Job:
+        return evaluation_job(
+            stage,
+            lambda: evaluated(stage) is not None,
+            SCHEME,
+            SPLIT,
+            find_network(self.net).data.test_images,
+            environment=ENGINES[JUDGE] | ON_THE_CPU,
+        )
+
+    # --- what came of it
+
+    def rows(self) -> list[Row]:
+        """One a seed and engine; all must have been run."""
+        return [
+            {
+                "seed": seed,
+                "engine": engine,
+                "seconds": round(sum(s.status()["seconds"] for s in chain), 1),
+                **outcomes(chain[0], chain[-1]),
+            }
+            for (seed, engine), chain in self._chains().items()
+        ]
+
+    def quantities(self, rows: list[Row]) -> dict[str, tuple[Values, Values]]:
+        """Name -> the two engines' values, in the order of the seeds."""
+        names = [n for n in rows[0] if n not in ("seed", "engine", "seconds")]
+        first, second = (
+            [row for row in rows if row["engine"] == engine] for engine in self.engines
+        )
+        return {n: ([r[n] for r in first], [r[n] for r in second]) for n in names}
+
+    def warnings(self) -> list[str]:
+        """What trainings have warned of."""
+        return [
+            f"{run.title} ({run.root.name}): {warning}"
+            for chain in self._chains().values()
+            for run in chain
+            if (warning := run.status().get("warning"))
+        ]
+
+
+def evaluated(run: Run) -> dict | None:
+    """The known result of all validation images; None without one."""
+    for result in results.known(run):
+        wanted = (result["scheme"], result["split"], result["seed"])
+        if wanted == (SCHEME, SPLIT, None):
+            return result
+    return None
+
+
+def outcomes(first: Run, last: Run) -> dict[str, float]:
+    """Quantities by name, of stages 0 and 4; lower is better in all.
+
+    Raises UserError where one is missing, or not finite.
+    """
+    errors = [evaluated(each)["top1_error"] for each in (first, last)]
+    found = dict(zip((FIRST_ERROR, ERROR), errors, strict=True))
+    status = last.status()
+    tested = status.get("test_outputs", {})
+    trained = status.get("final_losses", {})
+    found[CLASSIFICATION_LOSS] = _tested(last, tested, trained, CLASSIFICATION)
+    losses = [name for name in trained if name.startswith(RECONSTRUCTION)]
+    if losses:
+        found[RECONSTRUCTION_LOSS] = sum(
+            _tested(last, tested, trained, name) for name in losses
+        )
+    return found
+
+
+def _tested(run: Run, tested: Mapping, trained: Mapping, name: str) -> float:
+    """A loss of the last test, which Caffe takes behind the last update, weighted."""
+    try:
+        at, value = tested[name]["iteration"], tested[name]["value"]
+        weight = trained[name]["weight"]
+    except KeyError:
+        at, value, weight = None, "", 1.0
+    if at != run.status()["iterations"] or not isinstance(value, float):
+        raise UserError(
+            f"{relative(run.log)} has no finite {name} of a test behind the last"
+            f" iteration: start over with {run.command} --force"
+        )
+    return weight * value

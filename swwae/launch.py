@@ -1,0 +1,82 @@
+"""Starts a command of `swwae.commands` as a program, under the project's own Python.
+
+    tools/evaluate.py …                    a launcher, by the path of this file
+    swwae/launch.py run_stage …            a shell script
+    python -m swwae.commands.evaluate …    whoever likes that better
+
+Any Python 3 may start it, from any folder, through a link, and with nothing but the
+standard library: it goes on under the checkout's `.venv`, and only then imports more.
+"""
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The checkout."""
+
+VENV = ROOT / ".venv"
+INSTALL_COMMAND = "tools/venv.sh"
+BUILD_COMMAND = "fork/build.sh"
+USER_ERROR = 2
+
+
+def launch(command):
+    """Runs `main` of swwae/commands/<command>.py and ends with what it returns.
+
+    Ends with exit code 2 and a sentence where `.venv` is missing or lacks a package, or
+    where the patched Caffe is not built. A module's PROGRAM is its name in messages.
+    """
+    use_project_python()
+    started_in = os.path.dirname(os.path.realpath(sys.argv[0]))
+    sys.path[:] = [str(ROOT), *(path for path in sys.path if path != started_in)]
+    try:
+        module = import_module("swwae.commands." + command)
+        program = import_module("swwae.base.program")
+    except ImportError as error:
+        sentence = missing(error)
+        if sentence is None:
+            raise
+        fail(sentence)
+    sys.argv[0] = getattr(module, "PROGRAM", sys.argv[0])
+    program.run(module.main)
+
+
+def use_project_python():
+    """Starts this program again under the checkout's `.venv`, unless it runs there."""
+    if Path(sys.prefix).resolve() == VENV.resolve():
+        return
+    python = VENV / "bin" / "python"
+    # Without pyvenv.cfg it would be no virtual environment, and start us forever.
+    if not (python.exists() and (VENV / "pyvenv.cfg").exists()):
+        fail("the project's Python is not installed: run " + INSTALL_COMMAND)
+    arguments = getattr(sys, "orig_argv", ["python", *sys.argv])[1:]
+    os.execv(str(python), [str(python), *arguments])
+
+
+def missing(error):
+    """What is not installed, as a sentence; None where an ImportError is a mistake."""
+    package = (error.name or "").partition(".")[0]
+    if package in ("caffe", "_caffe"):
+        if isinstance(error, ModuleNotFoundError):
+            return "the patched Caffe is not built: run " + BUILD_COMMAND
+        return "the patched Caffe cannot be loaded (%s): run %s" % (
+            error,
+            BUILD_COMMAND,
+        )
+    if package in ("swwae", "generator", ""):
+        return None
+    if isinstance(error, ModuleNotFoundError):
+        return "the project's Python lacks %s: run %s" % (package, INSTALL_COMMAND)
+    return None
+
+
+def fail(message):
+    sys.stderr.write("%s: %s\n" % (os.path.basename(sys.argv[0]), message))
+    raise SystemExit(USER_ERROR)
+
+
+if __name__ == "__main__":
+    command_of_ours = sys.argv.pop(1)
+    launch(command_of_ours)

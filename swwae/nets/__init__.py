@@ -1,0 +1,1 @@
+"""Networks and weights in Caffe's own files: read, built, compared, deployed."""

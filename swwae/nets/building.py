@@ -1,0 +1,101 @@
+"""Reads network files, and builds networks in pycaffe to learn what they hold.
+
+Caffe ends the whole program where a network is wrong, so networks are built in a
+process of their own, which also gives the memory back.
+"""
+
+import os
+from pathlib import Path
+from tempfile import NamedTemporaryFile, TemporaryDirectory
+
+import caffe
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+from google.protobuf.message import Message
+
+from generator.errors import UserError
+from generator.ladder import NOISY
+from swwae.base.processes import EndedEarly, isolated
+from swwae.base.project import ROOT, relative
+from swwae.engine.log import Fatal, parse_line
+from swwae.nets.data_layers import without_data
+from swwae.nets.network import Shape, read
+
+Shapes = dict[str, list[Shape]]
+"""Layer -> the shapes of its parameters."""
+
+
+def parameter_shapes(path: Path) -> Shapes:
+    """The shapes that a network's parameters have in the training phase.
+
+    Raises UserError with Caffe's own words where it refuses the network.
+    """
+    return _build(path)
+
+
+def initial(
+    path: Path, seed: int, image: Shape, blob: str, scratch: Path
+) -> caffe_pb2.NetParameter:
+    """The weights that the fillers give a network in the training phase.
+
+    image, blob: shape and name of its data layers' images; no data are read. scratch: a
+    folder with room for the weights. Raises UserError as `parameter_shapes` does.
+    """
+    with TemporaryDirectory(dir=scratch) as folder:
+        target = Path(folder) / "initial.caffemodel"
+        _build(path, (seed, image, blob), target)
+        return caffe_pb2.NetParameter.FromString(target.read_bytes())
+
+
+def _build(
+    path: Path,
+    initial: tuple[int, Shape, str] | None = None,
+    target: Path | None = None,
+) -> Shapes:
+    """The shapes of a network that is built in a process of its own, as Caffe ends the
+    whole process where it refuses one.
+
+    initial: seed, shape and blob of the images; the weights that the fillers give then
+    go to `target`, and no data are read.
+    """
+    try:
+        return isolated(_build_here, path, initial, target)
+    except EndedEarly as error:
+        lines = error.lines or [f"exit code {error.code}"]
+    fatal = [e.message for e in map(parse_line, lines) if isinstance(e, Fatal)]
+    raise UserError(f"Caffe refuses {relative(path)}: {(fatal or lines)[-1]}")
+
+
+def _build_here(
+    path: Path, initial: tuple[int, Shape, str] | None, target: Path | None
+) -> Shapes:
+    os.chdir(ROOT)
+    caffe.set_mode_cpu()
+    network = read(path)
+    if initial is None:
+        for layer in network.layer:
+            drop_fillers(layer)
+    else:
+        seed, image, blob = initial
+        without_data(network, image, blob)
+        caffe.set_random_seed(seed)
+    with NamedTemporaryFile("w", suffix=".prototxt", encoding="utf-8") as file:
+        file.write(text_format.MessageToString(network))
+        file.flush()
+        built = caffe.Net(file.name, caffe.TRAIN)
+    if target is not None:
+        built.save(str(target))
+    return {
+        name: [tuple(blob.shape) for blob in blobs]
+        for name, blobs in built.params.items()
+        if not name.startswith(NOISY)  # tied to those of the layer they copy
+    }
+
+
+def drop_fillers(layer: caffe_pb2.LayerParameter) -> None:
+    """Removes the fillers: they take seconds, and no shape depends on them."""
+    for field, value in layer.ListFields():
+        if field.name.endswith("_param") and isinstance(value, Message):
+            for name in value.DESCRIPTOR.fields_by_name:
+                if name.endswith("_filler"):
+                    value.ClearField(name)

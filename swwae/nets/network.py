@@ -1,0 +1,62 @@
+"""Reads network files, and builds networks in pycaffe to learn what they hold.
+
+Caffe ends the whole program where a network is wrong, so networks are built in a
+process of their own, which also gives the memory back.
+"""
+
+from pathlib import Path
+from typing import TypeVar
+
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+from google.protobuf.message import Message
+
+from generator.errors import UserError
+from swwae.base.project import relative
+
+FileMessage = TypeVar("FileMessage", bound=Message)
+
+
+Shape = tuple[int, ...]
+
+
+def read(path: Path) -> caffe_pb2.NetParameter:
+    """A network file as a NetParameter; UserError where it is missing or unreadable."""
+    return _parse(path, caffe_pb2.NetParameter(), "network")
+
+
+def read_solver(path: Path) -> caffe_pb2.SolverParameter:
+    """A solver file as a SolverParameter; UserError as `read`."""
+    return _parse(path, caffe_pb2.SolverParameter(), "solver")
+
+
+def _parse(path: Path, message: FileMessage, kind: str) -> FileMessage:
+    try:
+        return text_format.Parse(path.read_text(encoding="utf-8"), message)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"the {kind} {relative(path)} cannot be read: {error}."
+        ) from error
+    except text_format.ParseError as error:
+        raise UserError(
+            f"{relative(path)} is no Caffe {kind} file: line {error}."
+        ) from error
+
+
+def image_shape(path: Path) -> Shape:
+    """What a deploy network's Input layer takes, as (1, channels, height, width).
+
+    Raises UserError where it has none, and as `read` does.
+    """
+    for layer in read(path).layer:
+        if layer.type == "Input" and layer.input_param.shape:
+            return (1, *layer.input_param.shape[0].dim[1:])
+    raise UserError(f"{relative(path)} has no Input layer with a shape.")
+
+
+def image_blob(path: Path) -> str:
+    """The blob of a deploy network's Input layer; UserError as `image_shape`."""
+    for layer in read(path).layer:
+        if layer.type == "Input" and layer.top:
+            return layer.top[0]
+    raise UserError(f"{relative(path)} has no Input layer.")

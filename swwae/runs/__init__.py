@@ -1,0 +1,1 @@
+"""Runs of the stages: their names, folders, and what is recorded of them."""

@@ -1,0 +1,171 @@
+"""Whether training has ruined what it should have made, an encoder or a decoder.
+
+Where macro-layers' activations are reconstruction targets, an encoder can lower those
+losses by making its activations small: zero is easy to reconstruct. Their mean square
+before and after training shows it. A decoder that learns too fast may lose all its
+ReLUs: what comes after them is the same for every image.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+import caffe
+import numpy as np
+from caffe.proto import caffe_pb2
+
+from generator.errors import UserError
+from swwae.base.processes import EndedEarly, isolated
+from swwae.base.project import ROOT, relative
+from swwae.engine.trial import RECONSTRUCTION
+from swwae.nets import data_layers, network
+
+COLLAPSED = 0.1
+"""Share of its mean square below which an activation has collapsed (ours)."""
+
+
+Change = dict[str, dict[str, float]]
+"""Activation -> its mean square "before" and "after"."""
+
+
+DECODER = "dec:"
+"""How the names of a decoder's layers and blobs begin."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """activations: of the encoder, where joint training reconstructs them. dead: the
+    decoder's first blobs that are the same for every image."""
+
+    activations: Change
+    dead: Sequence[str]
+
+    @property
+    def warning(self) -> str | None:
+        """Sentences on what is ruined; None where nothing is."""
+        found = [collapsed(self.activations), died(self.dead)]
+        return " ".join(filter(None, found)) or None
+
+
+def examine(net_path: Path, after: Path, before: Path | None) -> Findings:
+    """What training made of activations and decoders, by the first test batch.
+
+    net_path: a stage's network. before: what joint training began with; None for a
+    stage that leaves the encoder as it is. Both are empty where there are no test
+    images; a batch of one image tells nothing of decoders. Raises UserError where Caffe
+    ends.
+    """
+    net = network.read(net_path)
+    targets = _targets(net)
+    if not targets or not _has_test_images(net):
+        return Findings({}, ())
+    new = _forward(net_path, after, targets)
+    dead = _first(net, set(new.constant))
+    if before is None or not targets[:-1]:
+        return Findings({}, dead)
+    old = _forward(net_path, before, targets)
+    activations = {
+        blob: {"before": old.mean_squares[blob], "after": new.mean_squares[blob]}
+        for blob in targets[:-1]
+        if isfinite(old.mean_squares[blob]) and isfinite(new.mean_squares[blob])
+    }
+    return Findings(activations, dead)
+
+
+def collapsed(change: Change) -> str | None:
+    """A sentence on the activations that training has made all but 0; None without."""
+    fallen = [
+        f"{blob} to {each['after'] / each['before']:.2g}"
+        for blob, each in change.items()
+        if each["after"] < COLLAPSED * each["before"]
+    ]
+    if not fallen:
+        return None
+    return (
+        f"the encoder has collapsed: the mean square of its activations fell, of"
+        f" {', of '.join(fallen)} of what it was, as zeros are easy to reconstruct."
+        " Lower the loss_weight of the macro-layers' losses, and start from a trained"
+        " classifier (stages 0 to 3)."
+    )
+
+
+def died(blobs: Sequence[str]) -> str | None:
+    """A sentence on the parts of a decoder that are dead; None without."""
+    if not blobs:
+        return None
+    return (
+        f"a part of the decoder is dead: {', '.join(blobs)} is the same for every"
+        " image, as too large a learning rate puts out ReLUs for good. Lower base_lr of"
+        " the first stage that warns of it (generator: --base-lr STAGE=X, for all"
+        " variants), and make it and those after it anew."
+    )
+
+
+def _targets(net: caffe_pb2.NetParameter) -> list[str]:
+    """The blobs that a network's reconstruction losses compare with, from the deepest
+    one on; the last is the image, which is none of the encoder's."""
+    return [la.bottom[1] for la in net.layer if la.name.startswith(RECONSTRUCTION)]
+
+
+def _first(net: caffe_pb2.NetParameter, blobs: set[str]) -> list[str]:
+    """Those of the blobs that are not made from others of them."""
+    later = {
+        blob
+        for layer in net.layer
+        for blob in layer.top
+        if blobs.intersection(layer.bottom) - {blob}
+    }
+    made = dict.fromkeys(blob for layer in net.layer for blob in layer.top)
+    return [blob for blob in made if blob in blobs - later]
+
+
+def _has_test_images(net: caffe_pb2.NetParameter) -> bool:
+    layers = [la for la in net.layer if la.type in data_layers.DATA]
+    return any(
+        caffe.TRAIN not in [rule.phase for rule in layer.include] for layer in layers
+    )
+
+
+@dataclass(frozen=True)
+class _Forward:
+    """Of one batch. mean_squares: of targets; constant: the decoder's blobs that are
+    the same for all images, where those differ."""
+
+    mean_squares: dict[str, float]
+    constant: list[str]
+
+
+def _forward(net_path: Path, weights: Path, targets: list[str]) -> _Forward:
+    """In a process of its own, which Caffe may end, and which gives the memory back."""
+    try:
+        return isolated(_forward_here, net_path, weights, targets)
+    except EndedEarly:
+        raise UserError(
+            f"Caffe ended while it ran {relative(net_path)} with {relative(weights)}."
+        ) from None
+
+
+def _forward_here(net_path: Path, weights: Path, targets: list[str]) -> _Forward:
+    os.chdir(ROOT)  # LMDBs are named relative to it
+    caffe.set_mode_cpu()
+    net = caffe.Net(str(net_path), caffe.TEST, weights=str(weights))
+    net.forward()
+    constant = []
+    if not _is_constant(net.blobs[targets[-1]].data):
+        constant = [
+            name
+            for name, blob in net.blobs.items()
+            if name.startswith(DECODER) and _is_constant(blob.data)
+        ]
+    mean_squares = {
+        name: float(np.mean(np.square(net.blobs[name].data, dtype=float)))
+        for name in targets
+    }
+    return _Forward(mean_squares, constant)
+
+
+def _is_constant(values: np.ndarray) -> bool:
+    """Whether a blob is the same for every image; a loss is not, without their axis."""
+    return values.ndim > 1 and bool(np.all(values == values[0]))

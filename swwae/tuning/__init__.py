@@ -1,0 +1,1 @@
+"""Learning rates and loss weights, found by trial as the paper says."""

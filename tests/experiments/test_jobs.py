@@ -1,0 +1,156 @@
+"""Commands that need one another: their order, failures, interruptions, progress."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from swwae.experiments.jobs import Job, Schedule
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def make(tmp_path):
+    """A job of a shell command that is done when it has written a file of its name."""
+
+    def job(name, *needs, command=None, cost=1.0):
+        text = command or f"date +%s%N >> {name}"
+        return Job(
+            name,
+            ["sh", "-c", f"cd {tmp_path}; {text}"],
+            (tmp_path / name).is_file,
+            tmp_path / "logs" / name,
+            needs,
+            cost,
+        )
+
+    return job
+
+
+def run(jobs, at_once=2):
+    stream = io.StringIO()
+    schedule = Schedule(jobs, at_once, stream)
+    return schedule.run(), stream.getvalue()
+
+
+def written(folder, name):
+    return [int(line) for line in (folder / name).read_text().split()]
+
+
+def test_a_job_runs_after_those_that_it_needs(make, tmp_path):
+    jobs = [make("c", "a", "b"), make("a"), make("b", "a")]
+    outcome, _ = run(jobs)
+    assert not outcome.failed and not outcome.left_out
+    a, b, c = (written(tmp_path, name)[0] for name in "abc")
+    assert a < b < c
+
+
+def test_what_is_done_is_not_done_again(make, tmp_path):
+    jobs = [make("a"), make("b", "a")]
+    run(jobs[:1])
+    assert [job.name for job in Schedule(jobs, 1, io.StringIO()).remaining] == ["b"]
+    run(jobs)
+    assert len(written(tmp_path, "a")) == len(written(tmp_path, "b")) == 1
+
+
+def test_a_failure_leaves_out_what_needs_it_and_nothing_else(make, tmp_path):
+    jobs = [
+        make("bad", command="echo it went; echo wrong: the reason >&2; exit 3"),
+        make("next", "bad"),
+        make("last", "next"),
+        make("other"),
+    ]
+    outcome, said = run(jobs, at_once=1)
+    assert outcome.failed == ["bad"]
+    assert outcome.left_out == ["next", "last"]
+    assert (tmp_path / "other").is_file() and not (tmp_path / "last").exists()
+    assert "bad failed: wrong: the reason (" in said
+
+
+def test_what_needs_a_job_that_is_done_again_is_asked_again(make, tmp_path):
+    """As when weights were trained anew: what was made of the old ones is stale."""
+    jobs = [make("a"), make("b", "a"), make("c", "b"), make("other")]
+    run(jobs)
+    (tmp_path / "a").unlink()
+    schedule = Schedule(jobs, 1, io.StringIO())
+    assert [job.name for job in schedule.remaining] == ["a", "b", "c"]
+    made = tmp_path / "a"
+
+    def is_newer():
+        path = tmp_path / "b"
+        return path.is_file() and path.stat().st_mtime_ns > made.stat().st_mtime_ns
+
+    stale = replace(jobs[1], is_done=is_newer)
+    outcome, _ = run([jobs[0], stale, *jobs[2:]], at_once=1)
+    assert not outcome.failed
+    assert len(written(tmp_path, "b")) == 2 and len(written(tmp_path, "other")) == 1
+
+
+def test_what_is_stale_is_begun_anew(make, tmp_path):
+    job = make("a")
+    script = ["sh", "-c", f"cd {tmp_path}; echo $0 > a"]
+    job = replace(job, command=script, anew=["--force"], is_stale=lambda: True)
+    run([job])
+    assert (tmp_path / "a").read_text() == "--force\n"
+
+
+def test_results_can_be_written_after_every_job(make):
+    counted = []
+    jobs = [make("a"), make("b")]
+    Schedule(jobs, 1, io.StringIO(), lambda: counted.append(1)).run()
+    assert len(counted) == 2
+
+
+def test_a_command_that_succeeds_without_its_result_has_failed(make):
+    outcome, _ = run([make("empty", command="true")])
+    assert outcome.failed == ["empty"]
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_no_more_run_than_are_asked_for(make, tmp_path, at_once):
+    count = "mkdir run$$; ls -d run* | wc -l >> counts; sleep 0.3; rmdir run$$"
+    jobs = [make(name, command=f"{count}; touch {name}") for name in "abcdef"]
+    run(jobs, at_once)
+    assert max(written(tmp_path, "counts")) == at_once
+
+
+def test_progress_counts_work_rather_than_jobs(make):
+    jobs = [make("small", cost=1), make("large", "small", cost=9)]
+    run(jobs[:1])
+    _, said = run(jobs)
+    assert said.startswith(" 10%, 1 of 2 jobs: large 0%")
+
+
+def test_ctrl_c_ends_the_commands_and_says_so(tmp_path):
+    """The command saves what it has: it is told as `caffe train` is."""
+    text = f"""
+        import sys
+        sys.path.insert(0, {str(ROOT)!r})
+        from pathlib import Path
+        from swwae.experiments.jobs import Job, Schedule
+        command = "trap 'echo saved; exit 130' TERM; echo on; sleep 60 & wait"
+        log = Path({str(tmp_path / "log")!r})
+        job = Job("long", ["sh", "-c", command], lambda: False, log)
+        outcome = Schedule([job], 1).run()
+        print(outcome.interrupted, outcome.failed)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(text)], stdout=subprocess.PIPE, text=True
+    )
+    log = tmp_path / "log"
+    deadline = time.monotonic() + 20
+    while not (log.is_file() and "on" in log.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=20)
+    assert output.split("\n")[-2] == "True []"
+    assert log.read_text().split() == ["on", "saved"]

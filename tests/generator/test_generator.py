@@ -1,0 +1,464 @@
+"""The generator: names, shapes, mirroring, files, and what it refuses."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from generator import paper
+from generator.__main__ import main
+from generator.files import render
+from generator.layers import number_text, value_text
+from generator.networks import NETWORKS, VGG8, VGG16
+from generator.stages import plan
+from generator.variants import VARIANTS
+from tests.helpers.generating import generate
+
+ROOT = Path(__file__).resolve().parents[2]
+PAPERS = [name for name in VARIANTS if name.startswith(("sae", "swwae"))]
+"""The variants of Figures 1 and 2."""
+
+
+def file_of(network, variant, kind, depth=None):
+    files = plan(network, VARIANTS[variant], depth).networks
+    return next(f for f in files if f.path.endswith(f"/{kind}.prototxt"))
+
+
+def layers_of(network, variant, kind, depth=None):
+    return {
+        layer.name: layer for layer in file_of(network, variant, kind, depth).layers
+    }
+
+
+def solver_of(network, variant, stage):
+    solvers = plan(network, VARIANTS[variant]).solvers
+    return next(s for s in solvers if s.path.endswith(f"stage{stage}.prototxt"))
+
+
+# --- the networks
+
+
+def test_vgg16_macro_layer_3_is_the_papers_figure_1():
+    """Unpool, then as many deconvolutions as convolutions, in mirrored order."""
+    sections = file_of(VGG16, "swwae-all", "train_val").sections
+    titles = {section.title: section for section in sections}
+    encoder = titles["macro-layer 3: 128x56x56 -> 256x28x28"]
+    decoder = titles["decoder of macro-layer 3: 256x28x28 -> 128x56x56"]
+    assert [layer.name for layer in encoder.layers] == [
+        "conv3_1",
+        "conv3_1/relu",
+        "conv3_2",
+        "conv3_2/relu",
+        "conv3_3",
+        "conv3_3/relu",
+        "conv3_3/pool",
+    ]
+    assert encoder.layers[-1].tops == ("conv3_3/pool", "conv3_3/pool-mask")
+    assert [(layer.name, layer.bottoms, layer.tops) for layer in decoder.layers] == [
+        (
+            "dec:conv3_3/unpool",
+            ("dec:conv3_3", "conv3_3/pool-mask"),
+            ("dec:conv3_3/unpool",),
+        ),
+        ("dec:conv3_3", ("dec:conv3_3/unpool",), ("dec:conv3_2",)),
+        ("dec:conv3_2/relu", ("dec:conv3_2",), ("dec:conv3_2",)),
+        ("dec:conv3_2", ("dec:conv3_2",), ("dec:conv3_1",)),
+        ("dec:conv3_1/relu", ("dec:conv3_1",), ("dec:conv3_1",)),
+        ("dec:conv3_1", ("dec:conv3_1",), ("dec:conv2_2",)),
+        ("dec:conv2_2/relu", ("dec:conv2_2",), ("dec:conv2_2",)),
+        ("dec:loss@conv2_2", ("dec:conv2_2", "conv2_2/pool"), ("dec:loss@conv2_2",)),
+    ]
+
+
+@pytest.mark.parametrize("network", [VGG16, VGG8], ids=lambda net: net.name)
+@pytest.mark.parametrize("variant", PAPERS)
+def test_the_decoder_mirrors_the_encoder_layer_by_layer(network, variant):
+    """dec:X has X's weights' shape, turns X's output's shape into X's input's."""
+    layers = layers_of(network, variant, "train_val")
+    shape = dict.fromkeys(("data", "data/scaled"), network.image.shape)
+    for layer in layers.values():
+        shape.update(dict.fromkeys(layer.tops, layer.shape))
+    convolutions = [n for n, layer in layers.items() if layer.type == "Convolution"]
+    assert convolutions, "a network without convolutions tests nothing"
+    for name in convolutions:
+        conv, dec = layers[name], layers[f"dec:{name}"]
+        assert dec.type == "Deconvolution"
+        assert dec.blobs[0] == conv.blobs[0]
+        assert dec.blobs[1] == (conv.blobs[0][1],)
+        assert shape[dec.bottoms[0]] == conv.shape
+        assert dec.shape == shape[conv.bottoms[0]]
+    poolings = [layer for layer in layers.values() if layer.type == "Pooling"]
+    for pooling in poolings:
+        unpooling = layers["dec:" + pooling.name.replace("/pool", "/unpool")]
+        assert shape[unpooling.bottoms[0]] == pooling.shape
+        assert unpooling.shape == shape[pooling.bottoms[0]]
+    decoders = [
+        n for n in layers if n.startswith("dec:") and "/" not in n and "@" not in n
+    ]
+    assert len(decoders) == len(convolutions)
+
+
+@pytest.mark.parametrize("variant", PAPERS)
+def test_stacked_decoders_feed_on_each_other_and_layerwise_ones_do_not(variant):
+    layers = layers_of(VGG16, variant, "train_val")
+    for name, top in (("conv5_3", "conv5_3/pool"), ("conv2_2", "dec:conv2_2")):
+        source = layers[f"dec:{name}/unpool"].bottoms[0]
+        assert source == (top if VARIANTS[variant].stacked else f"{name}/pool")
+    assert layers["dec:conv3_1"].tops == (
+        ("dec:conv2_2",) if VARIANTS[variant].stacked else ("dec:conv2_2[2]",)
+    )
+    assert layers["dec:conv1_1"].tops == ("dec:data",)
+    assert "dec:data/relu" not in layers
+
+
+@pytest.mark.parametrize("variant", PAPERS)
+def test_switches_exist_only_where_something_reads_them(variant):
+    for kind in ("train_val", "deploy", "reconstruct"):
+        layers = layers_of(VGG16, variant, kind)
+        read = {bottom for layer in layers.values() for bottom in layer.bottoms}
+        for layer in layers.values():
+            masks = [top for top in layer.tops if top.endswith("/pool-mask")]
+            assert set(masks) <= read
+        unpool = layers["dec:conv4_3/unpool"]
+        method = unpool.fields["pooling_param"]["pool"]
+        known = variant.startswith("swwae")
+        assert method == ("SWITCH" if known else "FIX")
+        assert len(unpool.bottoms) == (2 if known else 1)
+    depth2 = layers_of(VGG16, variant, "deploy", depth=2)
+    assert depth2["conv3_3/pool"].tops == ("conv3_3/pool",)
+
+
+@pytest.mark.parametrize("stage", ["decoder", "train_val"])
+def test_loss_weights_are_table_a1(stage):
+    layers = layers_of(VGG16, "swwae-all", stage)
+    names = ["data/scaled", "conv1_2", "conv2_2", "conv3_3", "conv4_3"]
+    weights = [layers[f"dec:loss@{name}"].fields["loss_weight"] for name in names]
+    assert weights == [1e-4, 1e-12, 1e-12, 1e-12, 1e-10]
+    first = layers_of(VGG16, "swwae-first", stage)
+    losses = [n for n, layer in first.items() if layer.type == "EuclideanLoss"]
+    assert losses == ["dec:loss@data/scaled"]
+    assert first["dec:loss@data/scaled"].fields["loss_weight"] == 1e-4
+
+
+def test_layerwise_learning_rates_are_table_a1():
+    """base_lr x lr_mult, every loss weighted 1, biases at twice the rate."""
+    layers = layers_of(VGG16, "swwae-layerwise", "pretrain")
+    base = solver_of(VGG16, "swwae-layerwise", 2).base_lr
+    for last, rate in zip(
+        ["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"],
+        [3e-9, 1e-8, 3e-12, 1e-12, 1e-11],
+        strict=True,
+    ):
+        weights, biases = layers[f"dec:{last}"].fields["param"]
+        assert base * weights["lr_mult"] == pytest.approx(rate)
+        assert base * biases["lr_mult"] == pytest.approx(2 * rate)
+    losses = [layer for layer in layers.values() if layer.type == "EuclideanLoss"]
+    assert [layer.fields["loss_weight"] for layer in losses] == [1] * 5
+
+
+@pytest.mark.parametrize(
+    ("variant", "kind"), [("swwae-layerwise", "pretrain"), ("sae-first", "decoder")]
+)
+def test_the_encoder_is_fixed_in_stages_2_and_3(variant, kind):
+    layers = layers_of(VGG16, variant, kind)
+    for name, layer in layers.items():
+        for rates in layer.fields.get("param", []):
+            assert (rates["lr_mult"] == 0) == (not name.startswith("dec:"))
+    assert not {"fc6", "loss", "accuracy"} & set(layers)
+
+
+def test_solvers_follow_section_4_1():
+    stage2 = solver_of(VGG16, "swwae-layerwise", 2)
+    stage4 = solver_of(VGG16, "swwae-all", 4)
+    data4 = layers_of(VGG16, "swwae-all", "train_val")["data"]
+    text = render([plan(VGG16, VARIANTS["swwae-all"])])[
+        "models/vgg16/swwae-all/train_val.prototxt"
+    ]
+    batch4 = int(re.search(r"train_lmdb.*batch_size: (\d+)", text)[1])
+    assert data4.type == "Data"
+    assert stage2.momentum == stage4.momentum == 0.9
+    assert batch4 * stage4.iter_size == 64
+    assert stage2.iter_size == 1
+    assert abs(stage4.max_iter - 16 * 1281167 / 64) < 16
+    assert abs(stage2.max_iter - 1281167 / 16) < 16
+    assert paper.MOMENTUM == 0.9
+
+
+def test_stages_of_each_variant():
+    stages = {
+        name: [Path(s.path).stem for s in plan(VGG8, v).solvers]
+        for name, v in VARIANTS.items()
+    }
+    assert stages["baseline"] == ["stage0", "stage4"]
+    assert stages["swwae-first"] == stages["sae-all"] == ["stage3", "stage4"]
+    assert stages["sae-layerwise"] == ["stage2", "stage4"]
+
+
+def test_decoding_from_an_inner_product_goes_through_the_pooled_shape():
+    layers = layers_of(VGG16, "swwae-first", "decoder", depth=7)
+    assert layers["dec:fc7"].bottoms == ("fc7",)
+    assert layers["dec:fc6"].blobs[0] == (25088, 4096)
+    reshape = layers["dec:conv5_3/reshape"]
+    assert reshape.shape == (512, 7, 7)
+    assert layers["dec:conv5_3/unpool"].bottoms[0] == reshape.tops[0]
+    assert not [n for n in layers if "dropout" in n]
+    assert "fc8" not in layers
+
+
+# --- the text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1e-12, "1e-12"), (1e-4, "0.0001"), (3000.0000000000005, "3000"), (2e10, "2e10")],
+)
+def test_numbers_are_short_and_exact_enough_for_float32(value, text):
+    assert number_text(value) == text
+
+
+def test_strings_are_quoted_for_protobuf():
+    assert value_text('a"b\\c') == '"a\\"b\\\\c"'
+
+
+def test_generated_files_are_the_committed_ones():
+    for network in NETWORKS.values():
+        texts = render([plan(network, variant) for variant in VARIANTS.values()])
+        for name, text in texts.items():
+            assert (ROOT / name).read_text() == text, f"{name}: python -m generator"
+        for top in ("models", "solvers"):
+            found = {
+                str(p.relative_to(ROOT))
+                for p in (ROOT / top / network.name).rglob("*.prototxt")
+                if not p.parent.name.startswith("depth")
+            }
+            assert found == {name for name in texts if name.startswith(top)}
+
+
+# --- the command
+
+
+def test_generating_twice_gives_the_same_bytes(tmp_path):
+    for out in ("a", "b"):
+        done = generate("vgg16", "--variant", "swwae-all", "--out", tmp_path / out)
+        assert done.returncode == 0, done.stderr
+    names = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*"))
+    assert "models/vgg16/swwae-all/train_val.prototxt" in map(str, names)
+    for name in names:
+        if (tmp_path / "a" / name).is_file():
+            assert (tmp_path / "a" / name).read_bytes() == (
+                tmp_path / "b" / name
+            ).read_bytes()
+    again = generate("vgg16", "--variant", "swwae-all", "--out", tmp_path / "a")
+    assert again.returncode == 0, "our own files may be written again"
+
+
+def test_the_line_on_the_box_tells_shapes_parameters_and_files(capsys, tmp_path):
+    assert main(["vgg16", "--variant", "swwae-all", "--out", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"5 conv5_3 +512x14x14 +512x7x7 +7,079,424 +7,079,424", text)
+    assert "138,357,544" in text  # Simonyan & Zisserman 2015, Table 2: 138 million
+    for p in tmp_path.rglob("*.prototxt"):
+        assert str(p.relative_to(tmp_path)) in text
+    assert (tmp_path / "models/vgg16/swwae-layerwise/pretrain.prototxt").is_file()
+
+
+def test_depth_goes_to_a_folder_of_its_own(tmp_path):
+    assert (
+        main(["vgg8", "--variant", "sae-first", "--depth", "2", "--out", str(tmp_path)])
+        == 0
+    )
+    made = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.prototxt")}
+    assert "models/vgg8/sae-first/depth2/train_val.prototxt" in made
+    assert all("/depth2/" in name for name in made)
+
+
+def everything(network):
+    """Plans of every variant and depth."""
+    return [
+        plan(network, variant, depth)
+        for depth in range(1, network.max_depth + 1)
+        for variant in VARIANTS.values()
+        if variant.has_decoder or depth == network.depth
+    ]
+
+
+def test_everything_of_a_network_takes_a_second_at_most():
+    """Processor time, the best of three: others use the machine, too. BatchNorm nearly
+    doubles the layers, and what they take."""
+    total = 0
+    for network in NETWORKS.values():
+        seconds = []
+        for _ in range(3):
+            start = time.process_time()
+            texts = render(everything(network))
+            seconds.append(time.process_time() - start)
+        assert len(texts) > 250
+        assert min(seconds) < (2 if network.name == "vgg16_bn" else 1)
+        total += min(seconds)
+    assert total < 5
+
+
+def test_all_depths_at_once(tmp_path):
+    assert main(["vgg8", "--depth", "all", "--out", str(tmp_path)]) == 0
+    made = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.prototxt")}
+    assert made == set(render(everything(VGG8)))
+    assert "models/vgg8/swwae-all/depth5/dump.prototxt" in made
+    assert "models/vgg8/baseline/deploy_conv.prototxt" in made
+    assert not [name for name in made if "baseline/depth" in name]
+
+
+def test_data_can_be_elsewhere(tmp_path):
+    main(
+        [
+            "vgg8",
+            "--variant",
+            "baseline",
+            "--data",
+            "data/mnist",
+            "--out",
+            str(tmp_path),
+        ]
+    )
+    text = (tmp_path / "models/vgg8/baseline/train_val.prototxt").read_text()
+    assert 'source: "data/mnist/train_lmdb"' in text
+    assert "fashion" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["vgg61"], ["vgg61", "did you mean vgg16", "vgg8"]),
+        (
+            ["vgg16", "--variant", "swae-all"],
+            ["swae-all", "swwae-layerwise", "baseline"],
+        ),
+        (["vgg16", "--depth", "9"], ["--depth 9", "1 to 8", "8 fc8"]),
+        (["vgg8", "--depth", "0"], ["--depth 0", "1 to 5"]),
+        (["vgg8", "--depth", "two"], ["--depth two", "a number, or all"]),
+        (["vgg8", "--name", "alexnet"], ["a built-in network has it"]),
+        (["vgg8", "--image", "3x8x8"], ["--image is for a network file"]),
+        (
+            ["vgg8", "--variant", "baseline", "--depth", "2"],
+            ["baseline has no decoder"],
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_leaves_nothing(arguments, words, tmp_path):
+    out = tmp_path / "out"
+    done = generate(*arguments, "--out", out)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    for word in words:
+        assert word in done.stderr
+    assert not out.exists()
+
+
+def tree(folder):
+    return {p: p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("kind", ["foreign", "file", "edited", "folder in the way"])
+def test_a_folder_that_is_not_ours_is_left_alone(kind, tmp_path):
+    out = tmp_path / "out"
+    target = out / "models/vgg8/sae-all/deploy.prototxt"
+    if kind == "foreign":
+        out.mkdir()
+        (out / "thesis.tex").write_text("do not lose me")
+    elif kind == "file":
+        out.write_text("a file")
+    elif kind == "edited":
+        target.parent.mkdir(parents=True)
+        target.write_text("# mine now\n")
+    else:
+        target.mkdir(parents=True)
+    before = tree(tmp_path)
+    done = generate("vgg8", "--variant", "sae-all", "--out", out)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "--out DIR" in done.stderr
+    assert tree(tmp_path) == before
+
+
+def test_a_disk_that_refuses_leaves_nothing_half_written(tmp_path, monkeypatch, capsys):
+    """The last file cannot be opened: the earlier ones go again."""
+    import tempfile
+
+    real, calls = tempfile.mkstemp, []
+
+    def refuse(**options):
+        calls.append(options)
+        if len(calls) == 5:
+            raise OSError(28, "No space left on device", "deploy.prototxt")
+        return real(**options)
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    out = tmp_path / "out"
+    assert main(["vgg8", "--variant", "sae-all", "--out", str(out)]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert len(calls) == 5
+    assert not out.exists()
+
+
+def test_an_unwritable_folder_is_refused():
+    done = generate("vgg8", "--out", "/proc/networks")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "/proc/networks" in done.stderr
+
+
+def test_our_own_folder_by_another_name_is_ours():
+    before = tree(ROOT / "models"), tree(ROOT / "solvers")
+    done = generate("vgg8", "--variant", "sae-all", "--out", ".")
+    assert done.returncode == 0, done.stderr
+    assert (tree(ROOT / "models"), tree(ROOT / "solvers")) == before
+
+
+@pytest.mark.parametrize("folder", ["", "a\nb"])
+def test_a_data_folder_that_no_file_can_name_is_refused(folder, tmp_path):
+    done = generate("vgg8", "--data", folder, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "--data" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_python_without_jinja2_is_told_which_one_to_use(tmp_path):
+    program = (
+        "import sys; sys.modules['jinja2'] = None\n"
+        "from generator.__main__ import main\n"
+        "sys.exit(main(['vgg8', '--out', sys.argv[1]]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "out"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert ".venv/bin/python -m generator" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -m generator --list | head -n 1",
+        shell=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
+
+
+def test_list_and_help_are_for_a_person():
+    listing = generate("--list").stdout
+    for name in [*NETWORKS, *VARIANTS]:
+        assert name in listing
+    assert "--variant" in generate("--help").stdout
+    nothing = generate()
+    assert nothing.returncode == 2
+    assert "--list" in nothing.stderr

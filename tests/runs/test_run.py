@@ -1,0 +1,143 @@
+"""Which runs there are, where they live, and what precedes them."""
+
+import json
+
+import pytest
+
+from generator.errors import UserError
+from swwae.base import files, project
+from swwae.runs.run import Run
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    monkeypatch.setattr(project, "ROOT", tmp_path)
+    monkeypatch.setattr(project, "RUNS", tmp_path / "runs")
+    return tmp_path
+
+
+def test_names_of_the_same_run_are_equal():
+    assert Run("vgg16", "swwae-all", 2) == Run("vgg16", "swwae-first", 2)
+    assert Run("vgg16", "sae-all", 0) == Run("vgg16", "baseline", 0)
+    assert Run("vgg16", "sae-all", 4) != Run("vgg16", "sae-first", 4)
+    assert Run("vgg16", "swwae-all", 4, depth=5) == Run("vgg16", "swwae-all", 4)
+
+
+def test_folders(root):
+    assert Run("vgg16", "swwae-all", 2).folder == (
+        root / "runs" / "vgg16" / "swwae-layerwise" / "stage2"
+    )
+    deep = Run("vgg16", "sae-first", 3, depth=2)
+    assert deep.folder == root / "runs" / "vgg16" / "sae-first" / "depth2" / "stage3"
+    assert deep.network == (
+        root / "models" / "vgg16" / "sae-first" / "depth2" / "decoder.prototxt"
+    )
+    assert deep.solver == (
+        root / "solvers" / "vgg16" / "sae-first" / "depth2" / "stage3.prototxt"
+    )
+    assert deep.command == (
+        "tools/run_stage.sh 3 --net vgg16 --variant sae-first --depth 2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variant", "stages"),
+    [
+        ("swwae-all", [0, 1, 2, 3]),
+        ("swwae-first", [0, 1, 2, 3]),
+        ("sae-layerwise", [0, 1, 2]),
+        ("baseline", [0, 1]),
+    ],
+)
+def test_what_precedes_stage_4(variant, stages):
+    missing = Run("vgg16", variant, 4, depth=3).missing()
+    assert [run.stage for run in missing] == stages
+    depths = {run.stage: run.depth for run in missing}
+    assert depths.pop(0) is None
+    expected = None if variant == "baseline" else 3
+    assert set(depths.values()) == {expected}
+
+
+def test_finished_runs_are_not_missing():
+    finish(Run("vgg16", "swwae-all", 2))
+    missing = Run("vgg16", "swwae-all", 4).missing()
+    assert [run.stage for run in missing] == [3]
+    # finished, but what it made is gone
+    Run("vgg16", "swwae-all", 2).final_weights.unlink()
+    missing = Run("vgg16", "swwae-all", 4).missing()
+    assert [run.stage for run in missing] == [0, 1, 2, 3]
+
+
+def finish(run):
+    run.folder.mkdir(parents=True)
+    run.write_status({"state": "finished", "iterations": 0})
+    run.final_weights.touch()
+
+
+def test_a_run_that_nothing_holds_was_interrupted():
+    run = Run("vgg16", "swwae-all", 4)
+    assert run.status() == {}
+    with run.locked():
+        run.write_status({"state": "running", "iterations": 0})
+        assert run.status()["state"] == "running"
+        with pytest.raises(UserError, match="being run already, by process"):
+            run.locked().__enter__()
+    assert run.status()["state"] == "interrupted"
+    stored = json.loads((run.folder / "status.json").read_text())
+    assert stored["state"] == "running"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"state": "runn', "{}", "[]", '{"state": 1}', '{"state": "finished"}', "\x00"],
+)
+def test_a_damaged_status_names_what_mends_it(text):
+    run = Run("vgg16", "swwae-all", 4)
+    run.folder.mkdir(parents=True)
+    (run.folder / "status.json").write_text(text)
+    with pytest.raises(UserError, match="damaged.*run_stage.sh 4 .* --force"):
+        run.status()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("vgg61", "swwae-all", 4), "did you mean vgg16"),
+        (("vgg16", "swwae", 4), "did you mean swwae-all"),
+        (("vgg16", "swwae-all", 7), "stages are 0 to 4"),
+        (("vgg16", "baseline", 3), "its stages are 0, 1 and 4"),
+        (("vgg16", "sae-layerwise", 3), "the paper skips it"),
+        (("vgg16", "sae-all", 3, 9), "from 1 to 8"),
+        (("vgg16", "sae-all", 3, 0), "from 1 to 8"),
+    ],
+)
+def test_runs_that_there_are_not(arguments, sentence):
+    with pytest.raises(UserError, match=sentence):
+        Run(*arguments)
+
+
+def test_networks_that_were_generated_from_a_file_are_known(root):
+    (root / "models" / "mine").mkdir(parents=True)
+    assert Run("mine", "swwae-all", 4, depth=40).place == "mine/swwae-all/depth40"
+
+
+def test_check_writable(root):
+    files.check_writable(root / "x.png")
+    assert not list(root.iterdir())
+    with pytest.raises(UserError, match="is a folder"):
+        files.check_writable(root)
+    with pytest.raises(UserError, match="no folder sub: make it"):
+        files.check_writable(root / "sub" / "x.png")
+
+
+def test_a_refused_run_leaves_no_folder(root):
+    started, refused = Run("vgg8", "sae-all", 3), Run("vgg8", "sae-all", 4)
+    with started.locked():
+        started.log.write_text("iteration 1")
+    for run in (refused, Run("vgg8", "baseline", 4)):
+        with pytest.raises(UserError), run.locked():
+            assert run.is_locked()
+            raise UserError("weights are missing")
+        assert not run.folder.exists()
+    assert started.log.read_text() == "iteration 1"
+    assert [p.name for p in (root / "runs/vgg8").iterdir()] == ["sae-all"]

@@ -1,0 +1,175 @@
+"""What training ruins is told: an encoder that collapses, a decoder that dies."""
+
+import json
+
+import numpy as np
+import pytest
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+
+from swwae.stages.activations import (
+    Findings,
+    collapsed,
+    died,
+    examine,
+)
+from tests.helpers.linear_project import IMAGE, SCALE, Project
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    made = Project(tmp_path_factory.mktemp("activations"))
+    classifier = ("--weights", "classifier.caffemodel")
+    made.run([made.root / "tools/run_stage.sh", 1, *RUN, *classifier])
+    return made
+
+
+RUN = ("--net", "linear", "--variant", "sae-all")
+START = "runs/linear/sae-layerwise/stage1/final.caffemodel"
+
+
+def joint(project, weight, iterations):
+    """Stage 4 with the macro-layer's loss weighted so, and decoders that cannot follow
+    the encoder: what is said, and recorded."""
+    path = project.root / "models/linear/sae-all/train_val.prototxt"
+    net = text_format.Parse(path.read_text(), caffe_pb2.NetParameter())
+    for layer in net.layer:
+        if layer.name == "dec:loss@f1":
+            layer.loss_weight[0] = weight
+        elif layer.name.startswith("dec:"):
+            for parameter in layer.param:
+                parameter.lr_mult = 0
+    path.write_text(text_format.MessageToString(net))
+    solver = project.root / "solvers/linear/sae-all/stage4.prototxt"
+    text = solver.read_text()
+    before = next(line for line in text.split("\n") if line.startswith("base_lr"))
+    solver.write_text(text.replace(before, "base_lr: 0.005"))
+    command = [
+        project.root / "tools/run_stage.sh",
+        4,
+        *RUN,
+        "--force",
+        "--weights",
+        START,
+    ]
+    said = project.run([*command, "--max-iter", iterations])
+    folder = project.root / "runs/linear/sae-all/stage4"
+    return said, json.loads((folder / "status.json").read_text())
+
+
+def test_gentle_terms_leave_the_activations(project):
+    said, status = joint(project, 1e-6, 3)
+    assert "warning" not in said and status["warning"] is None
+    image = IMAGE.ravel() * SCALE
+    assert np.allclose(project.activations[0], image)
+    change = status["activations"]["f1"]
+    expected = np.mean(np.square(project.activations[1]))
+    assert change["before"] == pytest.approx(expected, rel=1e-4)
+    assert change["after"] == pytest.approx(expected, rel=0.05)
+
+
+def test_a_collapse_is_seen(project):
+    said, status = joint(project, 1, 600)
+    assert "warning: the encoder has collapsed" in said
+    assert "Lower the loss_weight" in said
+    change = status["activations"]["f1"]
+    assert change["after"] < 0.1 * change["before"]
+    assert status["state"] == "finished"
+
+
+def test_the_sentence_names_what_fell_and_how_far():
+    change = {
+        "conv1/pool": {"before": 2.0, "after": 1.9},
+        "conv2/pool": {"before": 2.0, "after": 0.002},
+    }
+    said = collapsed(change)
+    assert "of conv2/pool to 0.001 of what it was" in said and "conv1" not in said
+    assert collapsed({}) is None
+    assert collapsed({"a": {"before": 1.0, "after": 0.11}}) is None
+
+
+AUTOENCODER = """
+layer {
+  name: "data" type: "DummyData" top: "data"
+  dummy_data_param {
+    shape { dim: %d dim: 2 } data_filler { type: "%s" }
+  }
+}
+layer {
+  name: "dec:f2" type: "InnerProduct" bottom: "data" top: "dec:f2"
+  inner_product_param { num_output: 2 }
+}
+layer { name: "dec:f2/relu" type: "ReLU" bottom: "dec:f2" top: "dec:f2" }
+layer {
+  name: "dec:f1" type: "InnerProduct" bottom: "dec:f2" top: "dec:data"
+  inner_product_param { num_output: 2 }
+}
+layer {
+  name: "dec:loss@data" type: "EuclideanLoss" bottom: "dec:data" bottom: "data"
+  top: "dec:loss@data"
+}
+"""
+
+
+def decoders(scale):
+    """The first of them linear with that factor and a small bias."""
+    weights = caffe_pb2.NetParameter()
+    for name, factor, bias in ("dec:f2", scale, -1e-6), ("dec:f1", 1.0, 3.0):
+        layer = weights.layer.add(name=name)
+        for values in (factor * np.eye(2), np.full(2, bias)):
+            blob = layer.blobs.add()
+            blob.shape.dim.extend(values.shape)
+            blob.data.extend(values.ravel())
+    return weights.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("images", "filler", "scale", "dead"),
+    [
+        (50, "gaussian", 1.0, []),
+        (50, "gaussian", 1e-3, []),  # has hardly learnt yet
+        (50, "gaussian", 0.0, ["dec:f2"]),
+        (50, "constant", 0.0, []),  # images that are all the same tell nothing
+        (1, "gaussian", 0.0, []),
+    ],
+)
+def test_a_dead_decoder_is_seen(images, filler, scale, dead, tmp_path):
+    """By its first blob that does not depend on the image."""
+    (tmp_path / "net.prototxt").write_text(AUTOENCODER % (images, filler))
+    (tmp_path / "net.caffemodel").write_bytes(decoders(scale))
+    found = examine(tmp_path / "net.prototxt", tmp_path / "net.caffemodel", None)
+    assert found == Findings({}, dead)  # the image is none of the encoder's
+
+
+def test_stages_without_joint_training_tell_a_dead_decoder(tmp_path):
+    """One that starts dead, and learns nothing."""
+    made = Project(tmp_path)
+    made.vary_images()
+    classifier = ("--weights", "classifier.caffemodel")
+    stage = made.root / "tools/run_stage.sh"
+    made.run([stage, 1, *RUN, *classifier])
+    weights = caffe_pb2.NetParameter()
+    weights.ParseFromString((made.root / START).read_bytes())
+    for layer in weights.layer:
+        if layer.name == "dec:f2":
+            for blob in layer.blobs:
+                blob.data[:] = [0.0] * len(blob.data)
+    (tmp_path / "dead.caffemodel").write_bytes(weights.SerializeToString())
+    solver = made.root / "solvers/linear/sae-layerwise/stage2.prototxt"
+    before = next(la for la in solver.read_text().split("\n") if "base_lr:" in la)
+    solver.write_text(solver.read_text().replace(before, "base_lr: 0"))
+    run = [stage, 2, *RUN, "--max-iter", 1, "--force", "--weights"]
+    status = made.root / "runs/linear/sae-layerwise/stage2/status.json"
+    made.run([*run, START])
+    assert json.loads(status.read_text())["warning"] is None
+    said = made.run([*run, "dead.caffemodel"])
+    told = "a part of the decoder is dead: dec:f1[2] is the same for every image"
+    assert f"warning: {told}" in said, said
+    assert json.loads(status.read_text())["warning"].startswith(told)
+
+
+def test_both_ruins_are_told_at_once():
+    findings = Findings({"a": {"before": 1.0, "after": 0.01}}, ["dec:b", "dec:c"])
+    assert "encoder has collapsed" in findings.warning
+    assert "dead: dec:b, dec:c is the same for every image" in findings.warning
+    assert died([]) is None and Findings({}, []).warning is None

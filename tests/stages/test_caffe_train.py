@@ -1,0 +1,163 @@
+"""The watch over `caffe train`, with a program that says what Caffe would."""
+
+import io
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from swwae.base import project
+from swwae.engine import devices, process
+from swwae.engine.progress import Progress
+from swwae.runs import run
+
+PREFIX = "I1124 06:20:42.123456 12345 solver.cpp:239] "
+FINITE = [
+    f"{PREFIX}Iteration 0 (0 iter/s, 0s/1 iters), loss = 2.5",
+    f"{PREFIX}    Train net output #0: dec:loss@conv1_2 = 5 (* 0.5 = 2.5 loss)",
+    f"{PREFIX}Iteration 0, lr = 0.1",
+]
+NOT_FINITE = [
+    f"{PREFIX}Iteration 20 (1 iter/s, 20s/20 iters), loss = nan",
+    f"{PREFIX}    Train net output #0: accuracy = inf",
+    f"{PREFIX}    Train net output #1: dec:loss@conv1_2 = -nan (* 0.5 = -nan loss)",
+    f"{PREFIX}Iteration 20, lr = 0.1",
+]
+
+
+def train(
+    tmp_path: Path, lines: list[str], then: str, progress: Progress | None = None
+) -> process.Outcome:
+    program = f"import os, time\nfor line in {lines!r}: print(line, flush=True)\n{then}"
+    return process.train(
+        [sys.executable, "-c", program],
+        tmp_path / "train.log",
+        progress or Progress("a stage", 100, None, io.StringIO()),
+        lambda path: None,
+    )
+
+
+def test_a_loss_that_is_not_finite_is_named_and_the_program_killed(tmp_path):
+    start = time.monotonic()
+    outcome = train(tmp_path, FINITE + NOT_FINITE, "time.sleep(60)")
+    assert time.monotonic() - start < 30
+    name, value, iteration = outcome.not_finite
+    assert (name, iteration) == ("dec:loss@conv1_2", 20)
+    assert value != value
+    assert outcome.last == 0
+    assert outcome.code == -signal.SIGKILL
+
+
+class Broken(io.StringIO):
+    """What a pipe is whose reader has gone."""
+
+    def flush(self):
+        raise BrokenPipeError
+
+
+def test_a_reader_that_has_gone_stops_the_program_cleanly(tmp_path):
+    slow = (
+        "import signal, sys\n"
+        "def stop(*_):\n"
+        "    time.sleep(0.2)\n"
+        f"    print({PREFIX!r} + 'Optimization stopped early.', flush=True)\n"
+        "    sys.exit()\n"
+        "signal.signal(signal.SIGINT, stop)\n"
+        f"for line in {FINITE!r}: print(line, flush=True)\n"
+        "time.sleep(60)"
+    )
+    start = time.monotonic()
+    progress = Progress("a stage", 100, None, Broken())
+    outcome = train(tmp_path, [], slow, progress)
+    assert time.monotonic() - start < 30
+    assert outcome.stopped and outcome.code == 0
+    assert (tmp_path / "train.log").read_text().endswith("early.\n")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "iterations", "display"),
+    [(20, 469, 20), (20, 100, 10), (20, 15, 1), (20, 3, 1), (0, 1000, 100), (2, 8, 1)],
+)
+def test_short_runs_display_often_enough(wanted, iterations, display):
+    from swwae.stages.train import display_interval
+
+    assert display_interval(wanted, iterations) == display
+
+
+def test_the_last_updates_loss_is_displayed_where_a_divisor_is_near():
+    from swwae.stages.train import display_interval
+
+    for iterations in (1000, 610, 980):
+        assert iterations % display_interval(19, iterations) == 0
+
+
+def test_the_environment_reaches_the_query_for_gpus(tmp_path, monkeypatch):
+    program = tmp_path / "caffe"
+    program.write_text(
+        '#!/bin/sh\necho "Device id: $CUDA_VISIBLE_DEVICES" >&2\n'
+        '[ "$GLOG_logtostderr" = 1 ]\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert devices.choose(program, None) == ([3], "GPU 3")
+
+
+def test_losses_of_a_test_are_watched_too(tmp_path):
+    lines = [
+        f"{PREFIX}Iteration 7, Testing net (#0)",
+        f"{PREFIX}    Test net output #0: loss = inf (* 1 = inf loss)",
+        f"{PREFIX}Iteration 8 (1 iter/s, 1s/1 iters), loss = 2",
+    ]
+    outcome = train(tmp_path, lines, "time.sleep(60)")
+    assert outcome.not_finite == ("loss", float("inf"), 7)
+
+
+def test_a_fatal_line_is_told(tmp_path):
+    fatal = "F1124 06:20:42.123456    77 data.cpp:9] Check failed: a == b (1 vs. 2)"
+    outcome = train(tmp_path, [*FINITE, fatal], "os.abort()")
+    assert outcome.fatal == "Check failed: a == b (1 vs. 2)"
+    assert outcome.code == -signal.SIGABRT
+    assert not outcome.stopped
+
+
+def test_the_log_is_kept_over_sessions(tmp_path):
+    train(tmp_path, FINITE, "")
+    outcome = train(tmp_path, ["whatever Caffe says"], "raise SystemExit(3)")
+    assert outcome.code == 3
+    lines = (tmp_path / "train.log").read_text().splitlines()
+    assert [line for line in lines if line in FINITE] == FINITE
+    assert lines[-1] == "whatever Caffe says"
+    assert sum(line.startswith("==== ") for line in lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (process.Outcome(code=-signal.SIGKILL), "memory"),
+        (process.Outcome(code=-signal.SIGSEGV), "SIGSEGV"),
+        (process.Outcome(code=5), "exit code 5"),
+        (process.Outcome(code=-6, fatal="Check failed: x "), "Check failed: x."),
+        (
+            process.Outcome(code=-6, fatal="proto.SerializeToOstream(&output)"),
+            "is the disk full",
+        ),
+    ],
+)
+def test_sentences_for_what_ended_it(tmp_path, monkeypatch, outcome, words):
+    from swwae.stages.train import fault_of
+
+    monkeypatch.setattr(project, "ROOT", tmp_path)
+    monkeypatch.setattr(project, "RUNS", tmp_path / "runs")
+    stage = run.Run("vgg16", "swwae-all", 4)
+    stage.folder.mkdir(parents=True)
+    fault = fault_of(stage, outcome)
+    assert words in fault
+    assert "runs/vgg16/swwae-all/stage4/train.log" in fault
+
+
+def test_no_fault_where_it_ended_well(tmp_path):
+    assert train(tmp_path, FINITE, "") == process.Outcome(
+        last=0, seconds=pytest.approx(0, abs=30)
+    )

@@ -1,0 +1,674 @@
+"""run_stage.sh on a network of a few hundred parameters, with the real Caffe.
+
+The network's decoder is one deconvolution, so that Caffe's stock layers do.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+from caffe.proto import caffe_pb2
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+IMAGES, BATCH = 32, 8
+EPOCH = IMAGES // BATCH  # iterations after which Caffe's data begin anew
+ENCODER = ("conv1",)
+CLASSIFIER = ("fc2",)
+DECODER = ("dec:conv1",)
+LOSS = "dec:loss@data"
+
+DATA = """
+layer {{
+  name: "data" type: "Data" top: "data" {label} include {{ phase: {phase} }}
+  transform_param {{ scale: 0.00390625 }}
+  data_param {{ source: "data/tiny/{source}" backend: LMDB batch_size: {batch} }}
+}}
+"""
+CONV = """
+layer {{
+  name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  param {{ lr_mult: {lr} }} param {{ lr_mult: {lr} }}
+  convolution_param {{
+    num_output: {outputs} kernel_size: 3 pad: 1 weight_filler {{ type: "xavier" }}
+  }}
+}}
+layer {{ name: "conv1/relu" type: "ReLU" bottom: "conv1" top: "conv1" }}
+layer {{
+  name: "conv1/pool" type: "Pooling" bottom: "conv1" top: "conv1/pool"
+  pooling_param {{ pool: MAX kernel_size: 2 stride: 2 }}
+}}
+"""
+FC = """
+layer {
+  name: "fc2" type: "InnerProduct" bottom: "conv1/pool" top: "fc2"
+  inner_product_param { num_output: 2 weight_filler { type: "xavier" } }
+}
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc2" bottom: "label" top: "loss" }
+layer {
+  name: "accuracy" type: "Accuracy" bottom: "fc2" bottom: "label" top: "accuracy"
+  include { phase: TEST }
+}
+"""
+DEC = """
+layer {{
+  name: "dec:conv1" type: "Deconvolution" bottom: "conv1/pool" top: "dec:data"
+  convolution_param {{
+    num_output: 1 kernel_size: 2 stride: 2
+    weight_filler {{ type: "gaussian" std: 0.01 }}
+  }}
+}}
+layer {{
+  name: "dec:loss@data" type: "EuclideanLoss" bottom: "dec:data" bottom: "data"
+  top: "dec:loss@data" loss_weight: {weight}
+}}
+"""
+DEPLOY = """
+layer { name: "data" type: "Input" top: "data"
+  input_param { shape { dim: 1 dim: 1 dim: 8 dim: 8 } } }
+"""
+SOLVER = """
+net: "models/{place}/{kind}.prototxt"
+base_lr: {base_lr} lr_policy: "fixed" momentum: 0.9 max_iter: {max_iter}
+display: {display} snapshot: {snapshot} snapshot_prefix: "elsewhere"
+test_iter: 2 test_interval: {max_iter} test_initialization: false random_seed: 5
+"""
+
+
+def data(label: bool) -> str:
+    top = 'top: "label"' if label else ""
+    return DATA.format(
+        phase="TRAIN", source="train_lmdb", label=top, batch=BATCH
+    ) + DATA.format(phase="TEST", source="test_lmdb", label=top, batch=BATCH)
+
+
+class Project:
+    """A project's folder with the tools, one tiny network and its data."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for folder in ("tools", "swwae", "generator"):
+            shutil.copytree(
+                REPOSITORY / folder,
+                root / folder,
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )
+        for name in (".venv", "build"):
+            (root / name).symlink_to(REPOSITORY / name)
+        for variant in ("baseline", "swwae-layerwise", "swwae-all"):
+            self.write_networks(variant)
+        self.write_solver("baseline", 0, max_iter=4 * EPOCH)
+        self.write_solver("baseline", 4)
+        self.write_solver("swwae-layerwise", 2)
+        self.write_solver("swwae-layerwise", 4)
+        self.write_solver("swwae-all", 3)
+        self.write_solver("swwae-all", 4)
+        write_images(root / "data" / "tiny")
+
+    def write_networks(self, variant: str, outputs: int = 4) -> None:
+        decoder = "" if variant == "baseline" else DEC.format(weight=0.5)
+        frozen = CONV.format(lr=0, outputs=outputs)
+        trained = CONV.format(lr=1, outputs=outputs)
+        folder = self.root / "models" / "tiny" / variant
+        folder.mkdir(parents=True, exist_ok=True)
+        joint = data(label=True) + trained + FC + decoder
+        (folder / "train_val.prototxt").write_text(joint)
+        (folder / "deploy.prototxt").write_text(DEPLOY + frozen)
+        if decoder:
+            alone = data(label=False) + frozen + DEC.format(weight=1)
+            for kind in ("pretrain", "decoder"):
+                (folder / f"{kind}.prototxt").write_text(alone)
+
+    def write_solver(
+        self,
+        variant: str,
+        stage: int,
+        max_iter: int = 2 * EPOCH,
+        base_lr: float = 0.01,
+        snapshot: int = EPOCH,
+        display: int = 2,
+    ) -> None:
+        place = f"tiny/{variant}"
+        path = self.root / "solvers" / place / f"stage{stage}.prototxt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            SOLVER.format(
+                place=place,
+                kind={2: "pretrain", 3: "decoder"}.get(stage, "train_val"),
+                base_lr=base_lr,
+                max_iter=max_iter,
+                snapshot=snapshot,
+                display=display,
+            )
+        )
+
+    def start(self, *arguments: str | int | Path) -> subprocess.Popen[str]:
+        stage, *options = map(str, arguments)
+        return subprocess.Popen(
+            [self.root / "tools" / "run_stage.sh", stage, "--net", "tiny", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.root.parent,
+        )
+
+    def run(self, *arguments: str | int | Path, code: int = 0) -> str:
+        process = self.start(*arguments)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == code, output
+        assert "Traceback" not in output
+        return output
+
+    def folder(self, variant: str, stage: int) -> Path:
+        return self.root / "runs" / "tiny" / variant / f"stage{stage}"
+
+    def status(self, variant: str, stage: int) -> dict:
+        return json.loads((self.folder(variant, stage) / "status.json").read_text())
+
+
+def write_images(folder: Path) -> None:
+    """Two classes, told apart by where the image is bright."""
+    rng = np.random.Generator(np.random.PCG64(1))
+    for name in ("train_lmdb", "test_lmdb"):
+        folder.mkdir(parents=True, exist_ok=True)
+        environment = lmdb.open(str(folder / name), map_size=1 << 20)
+        with environment.begin(write=True) as transaction:
+            for index in range(IMAGES):
+                image = rng.integers(0, 100, (1, 8, 8))
+                image[:, : 4 * (index % 2) + 4] += 100
+                datum = caffe_pb2.Datum(
+                    channels=1,
+                    height=8,
+                    width=8,
+                    data=image.astype(np.uint8).tobytes(),
+                    label=index % 2,
+                )
+                transaction.put(f"{index:08}".encode(), datum.SerializeToString())
+        environment.close()
+
+
+def parameters(path: Path) -> dict[str, list[np.ndarray]]:
+    network = caffe_pb2.NetParameter()
+    network.ParseFromString(path.read_bytes())
+    return {
+        layer.name: [
+            np.array(blob.data, np.float32).reshape(blob.shape.dim)
+            for blob in layer.blobs
+        ]
+        for layer in network.layer
+        if layer.blobs
+    }
+
+
+def same(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    return {p.name: sha256(p) for p in folder.iterdir() if p.name != ".lock"}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict[int, str]]:
+    """swwae-all through every stage, and what each printed."""
+    project = Project(tmp_path_factory.mktemp("stages") / "project")
+    said = {
+        stage: project.run(stage, "--variant", "swwae-all") for stage in (0, 1, 2, 3, 4)
+    }
+    return project, said
+
+
+# --- the stages, one after the other
+
+
+def test_every_stage_ends_with_every_layer(trained):
+    project, _ = trained
+    for variant, stage in (
+        ("swwae-layerwise", 1),
+        ("swwae-layerwise", 2),
+        ("swwae-all", 3),
+        ("swwae-all", 4),
+    ):
+        final = parameters(project.folder(variant, stage) / "final.caffemodel")
+        assert set(final) == {*ENCODER, *CLASSIFIER, *DECODER}
+
+
+def test_each_stage_changes_what_it_trains_alone(trained):
+    project, _ = trained
+    runs = [
+        ("baseline", 0),
+        ("swwae-layerwise", 1),
+        ("swwae-layerwise", 2),
+        ("swwae-all", 3),
+        ("swwae-all", 4),
+    ]
+    weights = [
+        parameters(project.folder(variant, stage) / "final.caffemodel")
+        for variant, stage in runs
+    ]
+    for before, after in zip(weights[:3], weights[1:4], strict=True):
+        assert same(before["conv1"], after["conv1"])
+        assert same(before["fc2"], after["fc2"])
+    for before, after in zip(weights[1:4], weights[2:5], strict=True):
+        assert not same(before["dec:conv1"], after["dec:conv1"])
+    for layer in (*ENCODER, *CLASSIFIER):
+        assert not same(weights[3][layer], weights[4][layer])
+
+
+def test_fresh_decoders_are_gaussian_and_follow_the_seed(trained, tmp_path):
+    project, _ = trained
+    final = project.folder("swwae-layerwise", 1) / "final.caffemodel"
+    weight, bias = parameters(final)["dec:conv1"]
+    assert weight.shape == (4, 1, 2, 2)
+    assert 0 < np.abs(weight).max() < 0.05
+    assert not bias.any()
+    copy = Project(tmp_path / "project")
+    for seed, equal in ((1, True), (2, False)):
+        copy.run(
+            1,
+            *("--seed", seed, "--force", "--weights"),
+            project.folder("baseline", 0) / "final.caffemodel",
+        )
+        other = parameters(copy.folder("swwae-layerwise", 1) / "final.caffemodel")
+        assert same([weight, bias], other["dec:conv1"]) is equal
+
+
+def test_what_is_said(trained):
+    _, said = trained
+    assert "stage 0 of tiny/baseline" in said[0]
+    assert "fresh" in said[0] and "conv1, fc2" in said[0]
+    conv, fc, dec = 4 * 9 + 4, 2 * 64 + 2, 4 * 4 + 1
+    assert f"2 layers, {conv + fc} parameters" in said[1]
+    assert f"1 layer, {dec} parameters: dec:conv1" in said[1]
+    assert f"2 layers, {conv + dec} parameters" in said[2]
+    assert "fc2 (carried along" in said[2]
+    assert f"3 layers, {conv + fc + dec} parameters" in said[4]
+    assert "swwae-all takes stage 2 from swwae-layerwise" in said[2]
+    assert f"of {BATCH} images" in said[4]
+    assert said[4].count("CPU (no GPU found)") == 1
+    assert LOSS in said[4] and "x 0.5" in said[4]
+
+
+def test_status_tells_where_the_weights_come_from(trained):
+    project, _ = trained
+    status = project.status("swwae-all", 4)
+    before = project.folder("swwae-all", 3) / "final.caffemodel"
+    after = project.folder("swwae-all", 4) / "final.caffemodel"
+    assert status["state"] == "finished"
+    assert (status["net"], status["variant"], status["stage"]) == (
+        "tiny",
+        "swwae-all",
+        4,
+    )
+    assert status["weights_in"] == {
+        "path": "runs/tiny/swwae-all/stage3/final.caffemodel",
+        "sha256": sha256(before),
+    }
+    assert status["weights_out"] == {
+        "path": "runs/tiny/swwae-all/stage4/final.caffemodel",
+        "sha256": sha256(after),
+    }
+    assert status["iterations"] == status["max_iter"] == 2 * EPOCH
+    assert status["seed"] == 5
+    assert status["seconds"] > 0
+    assert status["command"][:2] == ["tools/run_stage.sh", "4"]
+    assert (
+        "--weights=runs/tiny/swwae-all/stage3/final.caffemodel"
+        in (status["caffe_command"])
+    )
+    assert status["versions"]["numpy"] == np.__version__
+    assert status["copied"]["layers"] == ["conv1", "fc2", "dec:conv1"]
+    assert status["fresh"] == {"layers": [], "parameters": 0}
+
+
+def test_status_has_the_logs_last_losses(trained):
+    project, _ = trained
+    status = project.status("swwae-all", 4)
+    losses = status["final_losses"]
+    assert losses[LOSS]["weight"] == 0.5
+    assert losses["loss"]["weight"] == 1
+    lines = (project.folder("swwae-all", 4) / "train.log").read_text().splitlines()
+    for name, phase, found in (
+        (LOSS, "Train", losses[LOSS]["value"]),
+        ("accuracy", "Test", status["test_outputs"]["accuracy"]["value"]),
+    ):
+        printed = [line for line in lines if f"{phase} net output" in line]
+        last = [line for line in printed if f": {name} = " in line][-1]
+        assert float(last.partition(f"{name} = ")[2].split()[0]) == found
+
+
+def test_effective_solver(trained):
+    project, _ = trained
+    text = (project.folder("swwae-all", 4) / "solver.prototxt").read_text()
+    assert 'snapshot_prefix: "runs/tiny/swwae-all/stage4/snapshot"' in text
+    assert "solver_mode: CPU" in text
+    assert "random_seed: 5" in text
+
+
+# --- run again
+
+
+def test_a_finished_stage_does_nothing_until_forced(trained):
+    project, _ = trained
+    folder = project.folder("swwae-all", 4)
+    before = checksums(folder)
+    assert "is finished" in project.run(4, "--variant", "swwae-all")
+    assert before == checksums(folder)
+    (folder / "left-over").touch()
+    project.run(4, "--variant", "swwae-all", "--force", "--max-iter", EPOCH)
+    assert not (folder / "left-over").exists()
+    assert project.status("swwae-all", 4)["iterations"] == EPOCH
+    # more iterations than were done: it goes on, and equals the run in one piece
+    said = project.run(4, "--variant", "swwae-all")
+    assert f"snapshot of iteration {EPOCH}" in said
+    assert project.status("swwae-all", 4)["resumed_from"] == [EPOCH]
+    assert sha256(folder / "final.caffemodel") == before["final.caffemodel"]
+
+
+def test_killed_run_resumes_bit_for_bit(project):
+    """Where snapshots fall on an epoch's end: the data begin anew there anyway."""
+    total = 1200 * EPOCH
+    project.write_solver(
+        "baseline", 0, max_iter=total, snapshot=100 * EPOCH, display=100
+    )
+    folder = project.folder("baseline", 0)
+    process = project.start(0)
+    wait_until(lambda: len(list(folder.glob("*.solverstate"))) > 1)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    (caffe,) = children.split()
+    process.kill()
+    process.wait()
+    wait_until(lambda: not Path(f"/proc/{caffe}/exe").exists())
+    assert not (folder / "final.caffemodel").exists()
+    # a snapshot that was being written
+    newest = max(folder.glob("*.solverstate"), key=iteration_of)
+    done = iteration_of(newest)
+    content = newest.read_bytes()
+    torn = folder / f"snapshot_iter_{done + 1}.solverstate"
+    torn.write_bytes(content[: len(content) // 2])
+    said = project.run(0)
+    assert f"snapshot {done + 1} is skipped" in said and torn.name in said
+    assert f"snapshot of iteration {done:,}" in said
+    assert project.status("baseline", 0)["resumed_from"] == [done]
+    resumed = (folder / "final.caffemodel").read_bytes()
+    project.run(0, "--force")
+    assert resumed == (folder / "final.caffemodel").read_bytes()
+
+
+def test_interrupted_run_saves_and_resumes(project):
+    project.write_solver("baseline", 0, max_iter=10**7, snapshot=0, display=1000)
+    folder = project.folder("baseline", 0)
+    process = project.start(0)
+    wait_until(lambda: "lr = " in read(folder / "train.log"))
+    other = project.run(0, code=2)
+    assert "is being run already" in other and "train.log" in other
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, output
+    assert "go on with tools/run_stage.sh 0 --net tiny" in output
+    status = project.status("baseline", 0)
+    assert status["state"] == "interrupted"
+    done = status["iterations"]
+    assert (folder / f"snapshot_iter_{done}.solverstate").exists()
+    said = project.run(0, "--max-iter", done + 3)
+    assert f"snapshot of iteration {done:,}" in said
+    assert project.status("baseline", 0)["state"] == "finished"
+    assert read(folder / "train.log").count("==== ") == 2
+    assert len(list(folder.glob("*.solverstate"))) == 1
+
+
+def wait_until(condition, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def iteration_of(path: Path) -> int:
+    return int(path.stem.rpartition("_")[2])
+
+
+# --- what goes wrong
+
+
+def test_loss_that_is_not_finite_stops_the_run(project):
+    project.write_solver(
+        "baseline", 0, base_lr=1e30, max_iter=10**6, display=1, snapshot=1
+    )
+    said = project.run(0, code=1)
+    assert "the loss loss is" in said or "the total loss is" in said
+    assert "base_lr (1e+30)" in said
+    status = project.status("baseline", 0)
+    assert status["state"] == "failed"
+    assert "at iteration" in status["fault"]
+    for path in project.folder("baseline", 0).glob("*.caffemodel"):
+        for blobs in parameters(path).values():
+            assert all(np.isfinite(blob).all() for blob in blobs)
+
+
+def spoil(path: Path, layer: str) -> None:
+    network = caffe_pb2.NetParameter.FromString(path.read_bytes())
+    (found,) = (each for each in network.layer if each.name == layer)
+    found.blobs[0].data[0] = float("nan")
+    path.write_bytes(network.SerializeToString())
+
+
+def test_weights_that_are_not_finite_are_not_handed_on(project):
+    """No loss tells: the last update spoils them, and the last display is before it."""
+    project.write_solver("baseline", 0, max_iter=23, snapshot=0)
+    solver = project.root / "solvers" / "tiny" / "baseline" / "stage0.prototxt"
+    text = solver.read_text().replace('"fixed"', '"multistep" stepvalue: 22 gamma: inf')
+    solver.write_text(text.replace("test_interval: 23", "test_interval: 1000"))
+    said = project.run(0, code=1)
+    assert "the weights of layer conv1 are no longer finite after iteration 23" in said
+    assert "base_lr (0.01)" in said
+    folder = project.folder("baseline", 0)
+    assert project.status("baseline", 0)["state"] == "failed"
+    assert not list(folder.glob("*.caffemodel"))
+
+
+def test_a_short_run_displays_the_loss_that_is_not_finite(project):
+    project.write_solver("baseline", 0, base_lr=1e30, max_iter=15, display=100)
+    said = project.run(0, code=1)
+    assert re.search(r"loss is -?(nan|inf) at iteration [1-5]\.", said), said
+
+
+def test_snapshots_and_weights_that_are_not_finite_are_refused(trained, tmp_path):
+    donor, _ = trained
+    classifier = tmp_path / "classifier.caffemodel"
+    shutil.copyfile(donor.folder("baseline", 0) / "final.caffemodel", classifier)
+    spoil(classifier, "fc2")
+    project = Project(tmp_path / "project")
+    sentence = f"layer fc2 of {classifier} holds numbers that are not finite"
+    assert sentence in project.run(1, "--weights", classifier, code=2)
+    shutil.copytree(donor.folder("baseline", 0), project.folder("baseline", 0))
+    (snapshot,) = project.folder("baseline", 0).glob("snapshot*.caffemodel")
+    spoil(snapshot, "conv1")
+    said = project.run(0, "--max-iter", 5 * EPOCH)
+    assert f"snapshot {4 * EPOCH} is skipped: layer conv1" in said
+    assert "it starts over" in said
+
+
+def test_refused_weights(trained, tmp_path):
+    donor, _ = trained
+    classifier = donor.folder("baseline", 0) / "final.caffemodel"
+    project = Project(tmp_path / "project")
+    project.write_networks("swwae-layerwise", outputs=3)
+    said = project.run(1, "--weights", classifier, code=2)
+    assert "layer conv1 has shapes 3x1x3x3, 3 in" in said
+    assert "models/tiny/swwae-layerwise/train_val.prototxt" in said
+    assert f"4x1x3x3, 4 in {classifier}" in said
+    assert not (project.folder("swwae-layerwise", 1) / "final.caffemodel").exists()
+    # an encoder must not begin from random numbers
+    network = caffe_pb2.NetParameter()
+    network.ParseFromString(classifier.read_bytes())
+    layers = [layer for layer in network.layer if layer.name != "conv1"]
+    headless = tmp_path / "headless.caffemodel"
+    headless.write_bytes(caffe_pb2.NetParameter(layer=layers).SerializeToString())
+    said = project.run(2, "--weights", headless, code=2)
+    assert "not a single layer" in said and "fc2" in said
+    project.write_networks("swwae-layerwise")
+    said = project.run(1, "--weights", headless, code=2)
+    assert "layer conv1 of" in said and "random numbers" in said
+    said = project.run(1, "--weights", tmp_path / "nowhere", code=2)
+    assert "nowhere cannot be read" in said
+
+
+def test_missing_prerequisites_name_their_commands(project):
+    said = project.run(4, "--variant", "swwae-all", code=2)
+    commands = [line.strip() for line in said.splitlines()[1:-1]]
+    assert commands == [
+        "tools/run_stage.sh 0 --net tiny --variant baseline",
+        "tools/run_stage.sh 1 --net tiny --variant swwae-layerwise",
+        "tools/run_stage.sh 2 --net tiny --variant swwae-layerwise",
+        "tools/run_stage.sh 3 --net tiny --variant swwae-all",
+    ]
+    shutil.rmtree(project.root / "data" / "tiny" / "test_lmdb")
+    (project.root / "data" / "tiny" / "create.py").touch()
+    said = project.run(0, code=2)
+    assert "data/tiny/test_lmdb" in said and "run data/tiny/create.py" in said
+    (project.root / "models" / "tiny" / "baseline" / "train_val.prototxt").unlink()
+    said = project.run(0, code=2)
+    assert "-m generator tiny --variant baseline" in said
+
+
+def test_a_stage_whose_start_was_made_anew(trained, tmp_path):
+    donor, _ = trained
+    project = Project(tmp_path / "project")
+    shutil.copytree(donor.root / "runs", project.root / "runs")
+    started = project.folder("swwae-all", 3) / "final.caffemodel"
+    other = project.folder("swwae-layerwise", 2) / "final.caffemodel"
+    shutil.copyfile(other, started)
+    said = project.run(4, "--variant", "swwae-all", code=2)
+    sentence = (
+        "run_stage.sh: stage 4 of tiny/swwae-all is out of date, as the weights"
+        " runs/tiny/swwae-all/stage3/final.caffemodel that it began from have changed"
+        " since; tools/run_stage.sh 4 --net tiny --variant swwae-all --force makes it"
+        " anew.\n"
+    )
+    assert said == sentence
+    status = project.status("swwae-all", 4)
+    path = project.folder("swwae-all", 4) / "status.json"
+    path.write_text(json.dumps(status | {"state": "interrupted"}))
+    assert project.run(4, "--variant", "swwae-all", code=2).endswith(sentence)
+
+
+def test_a_stage_whose_files_have_changed(trained, tmp_path):
+    donor, _ = trained
+    project = Project(tmp_path / "project")
+    shutil.copytree(donor.root / "runs", project.root / "runs")
+    last = (4, "--variant", "swwae-all")
+    network = project.root / "models" / "tiny" / "swwae-all" / "train_val.prototxt"
+    network.write_text("# a comment\n" + network.read_text())
+    project.write_solver("swwae-all", 4, display=3, snapshot=5)
+    assert "is finished" in project.run(*last)  # all that does not matter
+    text = network.read_text()
+    network.write_text(text.replace("loss_weight: 0.5", "loss_weight: 1"))
+    project.write_solver("swwae-all", 4, base_lr=0.02)
+    assert project.run(*last, code=2) == (
+        "run_stage.sh: stage 4 of tiny/swwae-all is out of date, as its solver"
+        " solvers/tiny/swwae-all/stage4.prototxt has changed since and its network"
+        " models/tiny/swwae-all/train_val.prototxt has changed since;"
+        " tools/run_stage.sh 4 --net tiny --variant swwae-all --force makes it anew.\n"
+    )
+    # likewise where it would be resumed
+    path = project.folder("swwae-all", 4) / "status.json"
+    status = project.status("swwae-all", 4)
+    path.write_text(json.dumps(status | {"state": "interrupted"}))
+    assert "stage4.prototxt has changed since" in project.run(*last, code=2)
+    project.run(*last, "--force")
+    assert "is finished" in project.run(*last)
+    # nor does a later stage build on it
+    project.write_solver("swwae-layerwise", 2, base_lr=0.02)
+    said = project.run(*last, "--force", code=2)
+    assert "stage 2 of tiny/swwae-layerwise is out of date" in said
+    command = "tools/run_stage.sh 2 --net tiny --variant swwae-layerwise --force"
+    assert command in said
+
+
+def test_stage_1_needs_no_database(trained, tmp_path):
+    donor, _ = trained
+    project = Project(tmp_path / "project")
+    shutil.rmtree(project.root / "data")
+    said = project.run(1, "--weights", tmp_path / "nowhere", code=2)
+    assert "nowhere cannot be read" in said
+    project.run(1, "--weights", donor.folder("baseline", 0) / "final.caffemodel")
+    names = sorted(p.name for p in project.folder("swwae-layerwise", 1).iterdir())
+    assert names == [".lock", "final.caffemodel", "status.json"]
+    assert parameters(project.folder("swwae-layerwise", 1) / "final.caffemodel")
+    said = project.run(0, code=2)
+    assert "data/tiny/train_lmdb" in said
+    assert "is missing: data/README.md says how one is made." in said
+
+
+def test_a_reader_that_goes_away_costs_no_progress(project):
+    """Ctrl-C in `run_stage.sh … 2>&1 | tee`: tee dies of it first."""
+    project.write_solver("baseline", 0, max_iter=10**7, snapshot=0, display=1000)
+    folder = project.folder("baseline", 0)
+    process = project.start(0)
+    wait_until(lambda: "lr = " in read(folder / "train.log"))
+    process.stdout.close()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 141
+    status = project.status("baseline", 0)
+    assert status["state"] == "interrupted" and status["iterations"] > 0
+    done = status["iterations"]
+    assert (folder / f"snapshot_iter_{done}.solverstate").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("3", "--variant", "swwae-layerwise"), "the paper skips it"),
+        (("2", "--variant", "baseline"), "its stages are 0, 1 and 4"),
+        (("2", "--variant", "swae-all"), "did you mean swwae-all?"),
+        (("2", "--net", "tini"), "did you mean tiny?"),
+        (("5",), "invalid choice"),
+        (("2", "--depth", "0"), "--depth 0"),
+    ],
+)
+def test_mistakes_on_the_command_line(trained, arguments, sentence):
+    project, _ = trained
+    said = project.run(*arguments, code=2)
+    assert sentence in said
+    assert said.splitlines()[-1].startswith("run_stage.sh: ")
+
+
+def test_gpu_of_a_build_without(project):
+    if os.path.exists("/dev/nvidia0"):
+        pytest.skip("this machine has a GPU")
+    assert "leave --gpu out" in project.run(0, "--gpu", "0", code=2)
+
+
+def test_network_that_caffe_refuses(project):
+    path = project.root / "models" / "tiny" / "baseline" / "train_val.prototxt"
+    text = path.read_text()
+    path.write_text(text.replace('bottom: "conv1/pool"', 'bottom: "nowhere"'))
+    said = project.run(0, code=2)
+    assert "Caffe refuses" in said and "Unknown bottom blob 'nowhere'" in said
+    path.write_text(text + "layer { nmae: 1 }")
+    said = project.run(0, code=2)
+    assert "is no Caffe network file" in said and "nmae" in said
+    assert not list(project.folder("baseline", 0).glob("*.caffemodel"))

@@ -1,0 +1,314 @@
+"""The search of stage 2's learning rates, on decoders whose losses are known."""
+
+import json
+import math
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from swwae.tuning.search import (
+    DIVERGED,
+    Grid,
+    Losses,
+    Point,
+    Result,
+    averaged,
+    choose,
+    upcoming,
+)
+from tests.helpers.linear_project import REPOSITORY, Project, expected
+
+if not (REPOSITORY / "build/caffe/bin/caffe").exists():
+    pytest.skip("Caffe's program is not built", allow_module_level=True)
+
+ITERATIONS = 40
+PRESENT = {1: 0.02, 2: 0.02}
+OPTIONS = ("--iterations", ITERATIONS, "--jobs", 2)
+
+
+def energy(project: Project, macro_layer: int) -> float:
+    """Of the activation that a macro-layer's decoder reads."""
+    return float((project.activations[macro_layer] ** 2).sum())
+
+
+def predicted(project: Project, index: int, factor: float) -> Result:
+    """What the tool is to find, in units of the loss at the start."""
+    rate = factor * PRESENT[index]
+    losses = expected(energy(project, index), rate, ITERATIONS)
+    diverged = next((i for i, loss in enumerate(losses) if loss > DIVERGED), None)
+    if diverged is not None:
+        return Result(1.0, None, diverged)
+    tail = losses[-averaged(ITERATIONS) :]
+    return Result(1.0, sum(tail) / len(tail), None)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """With present rates as in PRESENT, which is for the generator to see to."""
+    project = Project(tmp_path_factory.mktemp("find_lr") / "project")
+    figures = {
+        "values": {str(index): rate for index, rate in PRESENT.items()},
+        "iterations": 1,
+        "found_by": "tools/find_lr.py",
+    }
+    content = {"net": "linear", "layerwise_lr": {"swwae": figures}, "loss_weights": {}}
+    (project.root / "solvers/linear/rates.json").write_text(json.dumps(content))
+    project.generate()
+    return project
+
+
+@pytest.fixture(scope="module")
+def search(project) -> tuple[str, dict]:
+    """A whole search: what it said, and its JSON."""
+    before = json.loads((project.root / "solvers/linear/rates.json").read_text())
+    weights = ("--weights", project.classifier)
+    files = ("--json", "found.json", "--plot", "found.png")
+    said = project.tool("find_lr.py", *weights, *OPTIONS, *files)
+    assert before != json.loads(
+        (project.root / "solvers/linear/rates.json").read_text()
+    )
+    return said, json.loads((project.root / "found.json").read_text())
+
+
+def kept(project: Project) -> dict[str, Path]:
+    folder = project.root / "runs/linear/swwae-layerwise/find_lr"
+    return {path.name: path for path in folder.glob("factor-*.json")}
+
+
+def test_every_point_is_what_arithmetic_says(project, search):
+    _, found = search
+    for macro_layer in found["macro_layers"]:
+        index = macro_layer["macro_layer"]
+        start = macro_layer["start"]
+        target = project.activations[index - 1]
+        assert start == pytest.approx((target**2).sum() / 2, rel=0.02)
+        compared = 0
+        for point in macro_layer["points"]:
+            wanted = predicted(project, index, point["factor"])
+            if point["end"] is None and point["diverged"] is None:
+                continue  # it had diverged at a smaller factor
+            assert point["diverged"] == wanted.diverged, point
+            if wanted.end is not None:
+                assert point["end"] / start == pytest.approx(
+                    wanted.end, rel=0.05, abs=1e-4
+                )
+            compared += 1
+        assert compared >= 6
+
+
+def test_the_best_rate_is_the_one_that_is_known_to_be(project, search):
+    said, found = search
+    rates = json.loads((project.root / "solvers/linear/rates.json").read_text())
+    for macro_layer in found["macro_layers"]:
+        index = macro_layer["macro_layer"]
+        factors = Grid(0.01, 100, 3).factors()
+        results = {factor: predicted(project, index, factor) for factor in factors}
+        limit = min(f for f, r in results.items() if r.diverged is not None)
+        stable = [f for f in factors if f < limit]
+        best = min(stable, key=lambda f: results[f].end)
+        rate = best * PRESENT[index]
+        assert macro_layer["best_rate"] == pytest.approx(rate)
+        assert macro_layer["highest_stable_rate"] == pytest.approx(
+            max(stable) * PRESENT[index]
+        )
+        share = macro_layer["decrease"] / macro_layer["start"]
+        assert share == pytest.approx(1 - results[best].end, rel=1e-3)
+        values = rates["layerwise_lr"]["swwae"]["values"]
+        assert values[str(index)] == pytest.approx(rate)
+        assert f"{rate:.2g}" in said
+    assert rates["layerwise_lr"]["swwae"]["iterations"] == ITERATIONS
+
+
+def test_one_that_has_left_the_numbers_does_not_end_the_other(project, search):
+    """x 46: the first is not finite long before the end, the second is stable."""
+    _, found = search
+    first, second = (
+        next(p for p in macro_layer["points"] if p["factor"] == 46)
+        for macro_layer in found["macro_layers"]
+    )
+    assert expected(energy(project, 1), 46 * PRESENT[1], ITERATIONS)[-1] > 1e38
+    assert first["diverged"] is not None
+    assert second["end"] is not None and second["diverged"] is None
+    log = kept(project)["factor-46.json"].with_suffix(".log").read_text()
+    assert re.search(r"loss@data = (nan|-nan|inf)", log)
+
+
+def test_a_run_ends_when_all_have_diverged(project, search):
+    content = json.loads(kept(project)["factor-100.json"].read_text())
+    diverged = predicted(project, 2, 100).diverged
+    assert content["results"]["2"]["diverged"] == diverged
+    assert content["iterations"] == diverged + 1 < ITERATIONS
+
+
+def test_the_plot_and_the_commands_are_there(project, search):
+    said, _ = search
+    assert (project.root / "found.png").read_bytes().startswith(b"\x89PNG")
+    assert "python -m generator linear.prototxt --variant swwae-all" in said
+    assert "sae-layerwise" not in said.replace("swwae-layerwise", "")
+
+
+def test_a_finished_search_is_read_back_and_a_missing_point_made(project, search):
+    _, before = search
+    files = kept(project)
+    contents = {name: path.read_bytes() for name, path in files.items()}
+    files["factor-1.json"].unlink()
+    files.pop("factor-1.json")
+    times = {name: path.stat().st_mtime_ns for name, path in files.items()}
+    weights = ("--weights", project.classifier)
+    said = project.tool("find_lr.py", *weights, *OPTIONS, "--json", "again.json")
+    assert re.findall(r"^ +x (\S+)", said, re.MULTILINE) == ["1"]
+    assert {name: path.stat().st_mtime_ns for name, path in files.items()} == times
+    assert json.loads((project.root / "again.json").read_text()) == before
+    assert set(kept(project)) == set(contents)
+
+
+def test_a_search_with_other_settings_wants_force(project, search):
+    weights = ("--weights", project.classifier)
+    said = project.tool("find_lr.py", *weights, "--iterations", 41, code=2)
+    assert "begun with iterations 40, not 41; --force" in said
+    damaged = kept(project)["factor-1.json"]
+    whole = damaged.read_bytes()
+    others = json.loads(whole)
+    del others["results"]["2"]
+    words = re.sub(rb'"end": \S+', b'"end": "fast"', whole)
+    for content in (whole[:20], json.dumps(others).encode(), words):
+        damaged.write_bytes(content)
+        said = project.tool("find_lr.py", *weights, *OPTIONS, code=2)
+        assert "factor-1.json is damaged" in said and "--force" in said
+    damaged.write_bytes(whole)
+
+
+def test_a_dry_run_leaves_nothing_and_stage_1_is_asked_for(project):
+    family = ("--family", "sae")
+    dry = ("--weights", project.classifier, "--dry-run")
+    said = project.tool("find_lr.py", *family, *dry)
+    assert "13 trainings of 2,000 iterations" in said
+    assert not (project.root / "runs/linear/sae-layerwise").exists()
+    said = project.tool("find_lr.py", *family, code=2)
+    assert "tools/run_stage.sh 1 --net linear --variant sae-layerwise" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_leaves_no_caffe_and_no_rates(project, number):
+    rates = (project.root / "solvers/linear/rates.json").read_text()
+    log = project.root / "runs/linear/sae-layerwise/find_lr/factor-0.log"
+    log.unlink(missing_ok=True)
+    command = [project.root / "tools/find_lr.py", "--net", "linear", "--family", "sae"]
+    options = ["--iterations", 2_000_000, "--weights", project.classifier, "--force"]
+    process = project.start([*command, *options])
+    _wait_for(log, process)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, said
+    assert "interrupted" in said and "Traceback" not in said
+    assert not log.with_name("start.json").exists()
+    assert _caffes(project.root) == []
+    assert (project.root / "solvers/linear/rates.json").read_text() == rates
+
+
+def _wait_for(path: Path, process) -> None:
+    end = time.monotonic() + 60
+    while not (path.is_file() and path.stat().st_size):
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.05)
+
+
+def _caffes(root: Path) -> list[int]:
+    """Processes of Caffe's that work in a project."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            here = (path / "cwd").readlink() == root
+            if here and b"caffe" in (path / "cmdline").read_bytes().split(b"\0")[0]:
+                found.append(int(path.name))
+        except OSError:
+            continue
+    return found
+
+
+# --- the rules, without Caffe
+
+
+def point(factor: float, **ends: float | None) -> Point:
+    """Of macro-layers a, b, ...: 1, 2, ...; None: diverged."""
+    results = {
+        i: Result(100.0, end, 3 if end is None else None)
+        for i, end in enumerate(ends.values(), start=1)
+    }
+    return Point(factor, 10, 1.0, results)
+
+
+def test_what_diverged_once_is_not_chosen_above():
+    points = [point(1, a=50), point(2, a=None), point(4, a=10)]
+    choice = choose(points, 1)
+    assert (choice.best, choice.decrease, choice.highest) == (1, 50, 1)
+    assert choice.at_end == -1
+
+
+@pytest.mark.parametrize(
+    ("ends", "best", "at_end"),
+    [
+        ((90, 50, 80), 2, 0),
+        ((90, 80, 50), 4, 1),
+        ((50, 80, 90), 1, -1),
+        ((90, 50, None), 2, 0),
+        ((120, 110, 130), None, 0),
+        ((None, None, None), None, -1),
+    ],
+)
+def test_the_end_of_the_grid_is_noticed(ends, best, at_end):
+    points = [point(f, a=end) for f, end in zip((1, 2, 4), ends, strict=True)]
+    choice = choose(points, 1)
+    assert (choice.best, choice.at_end) == (best, at_end)
+
+
+def test_the_grid_goes_on_where_the_best_is_at_its_end():
+    grid = Grid(1, 10, 3)
+    assert grid.factors() == [1, 2.2, 4.6, 10]
+    points = {f: point(f, a=100 - f, b=f) for f in (1, 2.2, 4.6)}
+    assert upcoming(grid, points, (1, 2)) == ([10], False)
+    points[10] = point(10, a=90, b=10)
+    assert upcoming(grid, points, (1, 2)) == ([0.46, 22], True)
+    points[22], points[0.46] = point(22, a=95, b=None), point(0.46, a=100, b=50)
+    assert upcoming(grid, points, (1, 2)) == ([], True)
+
+
+def test_the_grid_does_not_go_on_for_ever():
+    grid = Grid(1, 10, 1)
+    points = {f: point(f, a=100 - f / 1e9) for f in (1.0, 10.0)}
+    tried = []
+    while left := upcoming(grid, points, (1,))[0]:
+        tried += left
+        points |= {f: point(f, a=100 - f / 1e9) for f in left}
+    assert tried == [100, 1000]
+
+
+def test_what_all_diverged_below_is_not_tried():
+    grid = Grid(1, 100, 1)
+    points = {1: point(1, a=None, b=50)}
+    assert upcoming(grid, points, (1, 2))[0] == [10, 100]
+    points[10] = point(10, a=None, b=None)
+    assert 100 not in upcoming(grid, points, (1, 2))[0]
+
+
+def test_a_training_is_over_when_those_it_is_for_have_diverged():
+    losses = Losses(100, {1: 10.0, 2: 10.0, 3: 10.0}, watched=(1, 2))
+    losses.see({1: 99.0, 2: math.nan, 3: 1.0})
+    assert not losses.over
+    losses.see({1: 101.0, 2: 1.0, 3: 1.0})
+    assert losses.over
+    assert losses.results() == {
+        1: Result(10.0, None, 1),
+        2: Result(10.0, None, 0),
+        3: Result(10.0, None, None),
+    }
+
+
+def test_the_end_is_the_mean_of_the_last_twentieth():
+    losses = Losses(40, {1: 10.0}, watched=(1,))
+    for number in range(40):
+        losses.see({1: float(number)})
+    assert losses.results() == {1: Result(10.0, 38.5, None)}
