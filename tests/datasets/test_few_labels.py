@@ -18,7 +18,7 @@ from generator.networks import VGG8
 from generator.stages import plan
 from generator.variants import VARIANTS
 from swwae.base.project import ROOT
-from swwae.commands import few_labels
+from swwae.datasets import few_labels
 from swwae.datasets.datum import Datum
 from swwae.nets.building import initial
 from swwae.nets.data_layers import batch_size
@@ -85,10 +85,10 @@ def test_the_others_are_all_images_in_their_order(folder):
 
 def test_a_seed_draws_the_same_and_another_seed_others(folder):
     labels = np.arange(IMAGES) % CLASSES
-    assert few_labels.drawn(labels, 20, 1) == few_labels.drawn(labels, 20, 1)
-    assert set(few_labels.drawn(labels, 20, 1)) != set(few_labels.drawn(labels, 20, 2))
+    assert few_labels.draw(labels, 20, 1) == few_labels.draw(labels, 20, 1)
+    assert set(few_labels.draw(labels, 20, 1)) != set(few_labels.draw(labels, 20, 2))
     # the order of NumPy's raw stream: the same on every machine
-    assert few_labels.drawn(labels, 10, 1)[:3] == FIRST
+    assert few_labels.draw(labels, 10, 1)[:3] == FIRST
 
 
 def test_what_is_there_stays_and_is_told_from_what_is_not(folder):
