@@ -21,7 +21,13 @@ from swwae.base.files import whole_file, write_json
 from swwae.datasets import database_folders, encoded_state
 from swwae.datasets.database_folders import DATABASE, INFO, megabytes, partial_of
 from swwae.datasets.datum_lmdb import PAGE
-from swwae.datasets.encoded_records import Form, Outcome, checked, made, printable
+from swwae.datasets.encoded_records import (
+    Form,
+    Outcome,
+    check_records,
+    make_records,
+    printable,
+)
 from swwae.datasets.encoded_state import (
     INDEX,
     State,
@@ -130,7 +136,7 @@ def check(path: Path, jobs: int, progress: Progress) -> dict[str, Any]:
             f"{path} is damaged: it holds {entries} records, {INFO} says {images}"
         )
     state = State({})
-    with closing(checked(path, entries, form, jobs)) as outcomes:
+    with closing(check_records(path, entries, form, jobs)) as outcomes:
         for some in outcomes:
             for outcome in some:
                 if outcome.reason:
@@ -172,7 +178,7 @@ class _Writer:
         """Stores all images; raises UserError as `write` does."""
         index, state = self._found.index, self._state
         order = shuffled_order(len(index), self._form.seed)
-        outcomes = made(index, order, state.done, self._form, jobs)
+        outcomes = make_records(index, order, state.done, self._form, jobs)
         database = open_database(self._partial, self._map_size)
         with closing(outcomes), database as environment:
             if state.done == 0:

@@ -51,7 +51,7 @@ class Outcome:
     changes: tuple[str, ...] = ()
 
 
-def made(
+def make_records(
     index: ImageIndex, order: np.ndarray, start: int, form: Form, jobs: int
 ) -> Iterator[list[Outcome]]:
     """Makes the records of the images at `order[start:]`, in that order.
@@ -68,10 +68,12 @@ def made(
     )
 
 
-def checked(path: Path, count: int, form: Form, jobs: int) -> Iterator[list[Outcome]]:
+def check_records(
+    path: Path, count: int, form: Form, jobs: int
+) -> Iterator[list[Outcome]]:
     """Decodes the first `count` records of the database `path`, in their order.
 
-    Yields as `made` does; a reason says what is wrong, and there are no records.
+    Yields as `make_records` does, but no records; a reason says what is wrong.
     """
     return ordered_map(
         _check_some,

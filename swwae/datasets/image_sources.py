@@ -62,7 +62,7 @@ class Source:
         return synset_tars(self.path) if self.kind == FOLDER_OF_TARS else [self.path]
 
     def tar_stamps(self) -> list[list]:
-        """Returns name, size in bytes and time of change in ns of each tar, and the devkit.
+        """Returns name, bytes and time of change (ns) of each tar and of the devkit.
 
         Tars with the same stamps need not be read again.
         """

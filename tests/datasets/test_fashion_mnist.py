@@ -248,6 +248,17 @@ def test_complete_databases_are_left_alone_unless_forced(create, source, out):
     assert {path.name for path in out.iterdir()} == {"train_lmdb", "test_lmdb"}
 
 
+def test_the_library_says_what_it_has_made(source, out):
+    infos, changed = fashion_mnist.create(out, source=source, seed=3, side=8)
+    train, test = out / "train_lmdb", out / "test_lmdb"
+    assert changed and list(infos) == [train, test]
+    assert infos[train]["shape"] == [1, 8, 8] and infos[train]["seed"] == 3
+    assert infos[test] == json.loads((test / "info.json").read_text())
+    assert fashion_mnist.check(out) == infos
+    again = fashion_mnist.create(out, source=source, seed=3, side=8)
+    assert again == (infos, False)
+
+
 def test_only_what_is_missing_is_made(create, source, out):
     arguments = ("--source", source, "--out", out)
     create(*arguments)

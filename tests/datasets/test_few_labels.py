@@ -107,6 +107,16 @@ def test_what_is_there_stays_and_is_told_from_what_is_not(folder):
     assert not list(folder.glob("*.partial"))
 
 
+def test_the_library_says_what_it_has_made(folder):
+    (labelled, info), (unlabelled, others) = few_labels.create(folder, 20, seed=1)
+    assert labelled == folder / "labelled20_seed1_lmdb" and info["images"] == 20
+    assert unlabelled == folder / "unlabelled_lmdb" and others["images"] == IMAGES
+    assert info == json.loads((labelled / "info.json").read_text())
+    assert info["made_from"] == others["made_from"] and info["seed"] == 1
+    again = few_labels.create(folder, 20, seed=1)
+    assert again == [(labelled, None), (unlabelled, None)]
+
+
 @pytest.mark.parametrize(
     ("labels", "said"),
     [(9, "each wants one"), (201, "class 9 has 20 images, 21 are wanted")],

@@ -707,7 +707,10 @@ def test_names_of_classes_need_not_be_utf8(create, tmp_path):
     for _ in range(2):
         create("--train", source, "--max-side", MAX_SIDE)
     info = json.loads((tmp_path / "out/train_lmdb/info.json").read_bytes())
-    assert [os.fsencode(name) for name in info["classes"]] == [b"caf\xe9", "thé".encode()]
+    assert [os.fsencode(name) for name in info["classes"]] == [
+        b"caf\xe9",
+        "thé".encode(),
+    ]
     assert "every" in create("--check").lower()
 
 
