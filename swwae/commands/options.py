@@ -1,4 +1,4 @@
-"""A trained network, ready to classify and to reconstruct."""
+"""Options that several commands share."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,7 @@ from swwae.stages.initialise import DEFAULT_SEED
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that choose a Model."""
+    """Adds the options that choose a network and its weights."""
     parser.add_argument("--net", required=True)
     parser.add_argument("--variant", required=True)
     parser.add_argument(
@@ -25,9 +25,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_arguments(parser: argparse.ArgumentParser, weights: str) -> None:
-    """--net, --weights, --seed and --json, which every program that finds something
-    has; weights: what --weights is for."""
+def add_tuning_arguments(parser: argparse.ArgumentParser, weights: str) -> None:
+    """Adds --net, --weights, --seed and --json, which every program has that finds
+    figures by trial. weights: what --weights is for."""
     parser.add_argument("--net", default="vgg16", help="default: %(default)s")
     parser.add_argument("--weights", type=Path, metavar="FILE", help=weights)
     parser.add_argument(

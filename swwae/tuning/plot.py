@@ -6,7 +6,7 @@ from pathlib import Path
 
 from swwae.figures import style
 from swwae.figures.style import RING
-from swwae.tuning.search import Choice, Point, first_diverged
+from swwae.tuning.points import Choice, Point, smallest_diverged
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def draw(
     axes.invert_yaxis()
     marks = style.marks(len(curves))
     for mark, (index, curve) in zip(marks, curves.items(), strict=True):
-        limit = first_diverged(points, index)
+        limit = smallest_diverged(points, index)
         rates, left = [], []
         for point in points:
             end = point.results[index].end
