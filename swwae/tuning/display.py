@@ -53,7 +53,10 @@ def print_plan(
 
 
 class SearchDisplay(SearchObserver):
-    """Shows a row a point, and below it how far those that are running have come."""
+    """Shows a row a point, and below it how far those that are running have come.
+
+    Raises BrokenPipeError, which ends the search, where nobody reads it any more.
+    """
 
     def __init__(
         self,
@@ -79,9 +82,7 @@ class SearchDisplay(SearchObserver):
     def measured_initial_losses(self, done: int, total: int) -> None:
         self._iterations = done
         if self._display.is_due():
-            self._display.show(
-                f"losses without any update: {done:,} of {total:,} batches"
-            )
+            self._show(f"losses without any update: {done:,} of {total:,} batches")
 
     def finished(self, point: Point, beyond_grid: bool) -> None:
         if not self._points:
@@ -106,11 +107,20 @@ class SearchDisplay(SearchObserver):
             spent = monotonic() - self._display.began
             speed = (self._iterations + current) / spent
             text += f"; {waiting} more, {duration(ahead / speed)} left at most"
+        self._show(text)
+
+    def _show(self, text: str) -> None:
         self._display.show(text)
+        self._end_if_unread()
 
     def _print_row(self, name: str, cells: Sequence[str], remark: str = "") -> None:
         row = [f"{name:>10}", *(f"{cell:>16}" for cell in cells)]
         self._display.print_line("  ".join(row) + remark)
+        self._end_if_unread()
+
+    def _end_if_unread(self) -> None:
+        if self._display.broken:
+            raise BrokenPipeError
 
 
 def describe_change(point: Point, index: int) -> str:
