@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--variant", default="swwae-all", help="default: %(default)s")
     parser.add_argument(
         "--engines",
-        type=_engines,
+        type=_two_engines,
         default=("CAFFE", "DNNL"),
         metavar="NAME,NAME",
         help=f"two of {', '.join(ENGINES)}; DIRECT is DNNL without Winograd's"
@@ -163,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _engines(text: str) -> tuple[str, str]:
+def _two_engines(text: str) -> tuple[str, str]:
     named = text.split(",")
     for name in named:
         if name not in ENGINES:

@@ -137,7 +137,10 @@ def iterations_of(run: Run, limit: int | None = None) -> int:
 
 
 def is_trained(run: Run, seed: int, iterations: int) -> bool:
-    """Returns whether a stage is finished, by a seed, after so many iterations at least."""
+    """Returns whether a stage is finished, with this seed.
+
+    iterations: that it must have done at least.
+    """
     status = run.status()
     return (
         run.is_finished()

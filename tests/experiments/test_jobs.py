@@ -156,3 +156,31 @@ def test_ctrl_c_ends_the_commands_and_says_so(tmp_path):
     output, _ = process.communicate(timeout=20)
     assert output.split("\n")[-2] == "True []"
     assert log.read_text().split() == ["on", "saved"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_progress_passes_and_failures_stay(make):
+    stream = Terminal()
+    jobs = [make("bad", command="echo why; exit 3"), make("good", command="sleep 0.5")]
+    Schedule(jobs, 2, stream).run()
+    assert stream.getvalue().startswith("  0%, 0 of 2 jobs: bad 0%, good 0%")
+    lines = stream.getvalue().split("\n")
+    assert "bad failed: why (" in lines[0]
+    assert not lines[-1].endswith("%")  # the progress is not left behind
+
+
+class Closed(io.StringIO):
+    def write(self, text):
+        raise BrokenPipeError
+
+
+def test_where_nobody_reads_the_progress_the_commands_are_ended(make):
+    job = make("long", command="sleep 60")
+    start = time.monotonic()
+    with pytest.raises(BrokenPipeError):
+        Schedule([job], 1, Closed()).run()
+    assert time.monotonic() - start < 20

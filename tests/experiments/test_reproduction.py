@@ -12,14 +12,21 @@ import pytest
 from generator.__main__ import main as generate
 from generator.errors import UserError
 from generator.paper import TABLE_1
-from swwae.commands.reproduce import PROGRAM
-from swwae.experiments import reproduction_run, tables
+from swwae.commands import reproduce
+from swwae.experiments import tables
 from swwae.experiments.jobs import Schedule, ScheduleResult, exclusive_folder
 from swwae.experiments.measurements import Measurement, Model
 from swwae.experiments.reproduction import (
     FULL,
     VARIANTS,
     Reproduction,
+)
+from swwae.experiments.reproduction_run import (
+    faults,
+    prepare,
+    seconds_before,
+    tables_text,
+    write_results,
 )
 from swwae.experiments.tables import CONTROL
 from swwae.runs.run import Run
@@ -205,21 +212,19 @@ def test_the_paper_s_table_is_the_paper_s():
 
 
 def test_results_are_written_with_what_they_are_of(plan):
-    rows = reproduction_run.write_results(plan, "tools/reproduce.sh", 15.5)
+    rows = write_results(plan, "tools/reproduce.sh", 15.5)
     content = json.loads((plan.out / "results.json").read_text())
     assert content["seconds"] == 15.5 and content["rows"] == rows
     assert content["iterations_at_most"] is None and content["warnings"] == []
     assert len(rows) == len(plan.measurements())
-    assert reproduction_run.seconds_before(plan) == 15.5
+    assert seconds_before(plan) == 15.5
 
 
 def test_a_trial_s_tables_say_so():
-    assert reproduction_run.tables_text([row("baseline", 9.0)], 3).startswith(
-        "A TRIAL of 3"
-    )
+    assert tables_text([row("baseline", 9.0)], 3).startswith("A TRIAL of 3")
 
 
-def test_what_trainings_warn_of_is_told_once(plan, tmp_path):
+def test_what_trainings_warn_of_is_told_once(plan, tmp_path, capsys):
     """Also by a stage that many results rest on, and that has none itself."""
     made = replace(plan, out=tmp_path)
     status = Run(FULL, "sae-layerwise", 2, None, made.root(2)).folder / "status.json"
@@ -228,7 +233,9 @@ def test_what_trainings_warn_of_is_told_once(plan, tmp_path):
     status.write_text(json.dumps(said))
     told = f"{FULL}/sae-layerwise stage 2 (seed2): a decoder is dead: why."
     assert made.warnings() == [told]
-    assert reproduction_run.faults(made, []) == [f"warning: {told}"]
+    assert faults(made, []) == [f"warning: {told}"]
+    reproduce._print_faults(made, [])
+    assert capsys.readouterr().err == f"warning: {told}\n"
 
 
 @pytest.mark.parametrize("labels", ["5", "100,x", "60001", ""])
@@ -252,11 +259,11 @@ def test_everything_runs_once_and_its_results_fill_the_tables(tmp_path):
     """The smallest one, two iterations a stage, with the real programs."""
     few = ("swwae-all",)
     plan = Reproduction(tmp_path, 1, (100,), 2, ("swwae-all",), few)
-    reproduction_run.prepare(plan)
+    prepare(plan)
     said = io.StringIO()
     result = Schedule(plan.jobs, 2, said).run()
     assert result == ScheduleResult(), said.getvalue()  # none failed, nor was skipped
-    rows = reproduction_run.write_results(plan, "tools/reproduce.sh", 1.0)
+    rows = write_results(plan, "tools/reproduce.sh", 1.0)
     assert {row["images"] for row in rows} == {500, 100}
     text = (tmp_path / "tables.md").read_text()
     ours, paper = text.split("The paper's")
@@ -277,7 +284,7 @@ def test_everything_runs_once_and_its_results_fill_the_tables(tmp_path):
     path = model.run.folder / "results.json"
     found = json.loads(path.read_text())
     path.write_text(json.dumps([result | {"images": 7} for result in found]))
-    assert {row["images"] for row in reproduction_run.write_results(plan, "", 1.0)} == {
+    assert {row["images"] for row in write_results(plan, "", 1.0)} == {
         500,
         100,
         None,
@@ -285,21 +292,21 @@ def test_everything_runs_once_and_its_results_fill_the_tables(tmp_path):
     # nor what was begun from weights that have changed since
     weights = plan.table_models()[1].run.previous.final_weights
     weights.write_bytes(weights.read_bytes() + b"\0")
-    outdated = [
-        job for job in Schedule(plan.jobs, 2, said).remaining if job.must_restart()
-    ]
-    assert any(job.name.startswith(f"{FULL}/baseline stage 4") for job in outdated)
+    remaining = Schedule(plan.jobs, 2, said).remaining
+    outdated = [job.name for job in remaining if job.must_restart()]
+    assert any(name.startswith(f"{FULL}/baseline stage 4") for name in outdated)
 
 
 def test_one_at_a_time_in_a_folder(tmp_path):
     refused = pytest.raises(UserError, match="another tools/reproduce.sh is at work")
+    program = reproduce.PROGRAM
     with (
-        exclusive_folder(tmp_path, PROGRAM),
+        exclusive_folder(tmp_path, program),
         refused,
-        exclusive_folder(tmp_path, PROGRAM),
+        exclusive_folder(tmp_path, program),
     ):
         pass
-    with exclusive_folder(tmp_path, PROGRAM):
+    with exclusive_folder(tmp_path, program):
         pass
 
 
