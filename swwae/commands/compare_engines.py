@@ -9,7 +9,6 @@ the table.
 """
 
 import argparse
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from swwae.base.files import check_writable, write_json
 from swwae.base.program import FAILED
 from swwae.base.project import BUILD_COMMAND, CAFFE, ROOT, relative
 from swwae.base.tables import print_summary
+from swwae.commands.options import add_jobs_argument
 from swwae.experiments import paired_tests
 from swwae.experiments.engine_results import (
     any_significant,
@@ -140,13 +140,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="STAGE=N,…",
         help=f"how long stages are (default: {epochs_text(EPOCHS)})",
     )
-    parser.add_argument(
-        "--jobs",
-        type=at_least(1),
-        default=len(os.sched_getaffinity(0)),
-        metavar="N",
-        help="commands at a time, of one thread each (default: one a core)",
-    )
+    add_jobs_argument(parser)
     parser.add_argument(
         "--out",
         type=Path,

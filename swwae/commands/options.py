@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import argparse
+import os
 from pathlib import Path
 
 from swwae.base.arguments import at_least
@@ -39,4 +40,15 @@ def add_tuning_arguments(parser: argparse.ArgumentParser, weights: str) -> None:
     )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write all that was found"
+    )
+
+
+def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --jobs, which every program has that runs others in a schedule."""
+    parser.add_argument(
+        "--jobs",
+        type=at_least(1),
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="commands at a time, of one thread each (default: one a core)",
     )

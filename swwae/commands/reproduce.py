@@ -6,7 +6,6 @@ networks and runs that the tables share are made once.
 """
 
 import argparse
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from generator.networks import NETWORKS
 from swwae.base.arguments import at_least
 from swwae.base.progress import duration
 from swwae.base.project import BUILD_COMMAND, CAFFE, ROOT, relative
+from swwae.commands.options import add_jobs_argument
 from swwae.experiments.jobs import Schedule, exclusive_folder
 from swwae.experiments.measurements import NET
 from swwae.experiments.reproduction import LABELS, Reproduction
@@ -103,13 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         help="numbers of labels for the comparison with few labels (default:"
         f" {','.join(map(str, LABELS))})",
     )
-    parser.add_argument(
-        "--jobs",
-        type=at_least(1),
-        default=len(os.sched_getaffinity(0)),
-        metavar="N",
-        help="commands at a time, of one thread each (default: one a core)",
-    )
+    add_jobs_argument(parser)
     parser.add_argument(
         "--max-iter",
         type=at_least(1),

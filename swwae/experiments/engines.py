@@ -160,11 +160,11 @@ class EngineComparison:
         The networks must have been generated. Raises UserError as Run does.
         """
         build = provenance.versions(CAFFE)["fork"]
-        found: list[Job] = []
+        jobs: list[Job] = []
         for (seed, engine), chain in self._chains().items():
             source = None
             for stage in chain:
-                found.append(
+                jobs.append(
                     training_job(
                         stage,
                         source,
@@ -174,8 +174,8 @@ class EngineComparison:
                     )
                 )
                 source = stage
-            found += [self._evaluation(stage) for stage in (chain[0], chain[-1])]
-        return found
+            jobs += [self._evaluation(stage) for stage in (chain[0], chain[-1])]
+        return jobs
 
     def _evaluation(self, stage: Run) -> Job:
         return evaluation_job(

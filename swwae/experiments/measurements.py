@@ -83,7 +83,7 @@ class Measurement:
     def row(self) -> dict:
         """Its row in results.json; the errors are None where it is missing."""
         model = self.model
-        found = self.find() or {}
+        result = self.find() or {}
         return {
             "model": model.name,
             "net": model.net,
@@ -94,8 +94,8 @@ class Measurement:
             "depth": self.depth,
             "scheme": self.scheme,
             "split": self.split,
-            "images": found.get("images"),
-            "top1_error": found.get("top1_error"),
-            "top5_error": found.get("top5_error"),
-            "recon_l2": found.get("recon_l2"),
+            "images": result.get("images"),
+            "top1_error": result.get("top1_error"),
+            "top5_error": result.get("top5_error"),
+            "recon_l2": result.get("recon_l2"),
         }

@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from generator.rates import Figures, Found, path_of, read_found
+from generator.rates import (
+    Figures,
+    Found,
+    path_of,
+    read_found,
+)
 from swwae.base.files import whole_file
 from swwae.base.project import ROOT, relative
 from swwae.runs.networks import depths
