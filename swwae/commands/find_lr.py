@@ -30,13 +30,13 @@ from swwae.base.tables import columns, print_summary
 from swwae.commands import options
 from swwae.engine import devices
 from swwae.engine.trial import Reconstruction, Trial, reconstructions
-from swwae.nets import building, network, weights
+from swwae.nets import network
 from swwae.stages.sources import (
-    check_weights,
     require_databases,
     require_network,
     require_source,
     source_weights,
+    starting_layers,
 )
 from swwae.tuning import rates as rates_file
 from swwae.tuning.search import (
@@ -78,13 +78,10 @@ def main(arguments: list[str] | None = None) -> int:
     solver = network.read_solver(search.solver)
     net_path = ROOT / solver.net
     net = require_network(search, net_path)
-    source = source_weights(search, options)
+    source = source_weights(search, options.weights)
     require_source(search, source)
     require_databases(net, net_path)
-    incoming = weights.load(source)
-    shapes = building.parameter_shapes(net_path)
-    check_weights(search, net, net_path, source, shapes, incoming, options)
-    del incoming
+    starting_layers(search, net, net_path, source, chosen=options.weights is not None)
     grid = Grid(options.lowest, options.highest, options.per_decade)
     macro_layers = {decoder.index + 1: decoder for decoder in reconstructions(net)}
     kept = Kept(search, options.iterations, options.seed, source, macro_layers)

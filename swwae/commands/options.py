@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from swwae.base.arguments import at_least
-from swwae.stages.initialise import DEFAULT_SEED
+from swwae.stages.request import DEFAULT_SEED
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
