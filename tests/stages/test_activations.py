@@ -7,6 +7,9 @@ import pytest
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
+from generator.errors import UserError
+from swwae.base import processes
+from swwae.nets import building
 from swwae.stages.activations import (
     Diagnosis,
     collapse_warning,
@@ -139,6 +142,21 @@ def test_a_dead_decoder_is_seen(images, filler, scale, dead, tmp_path):
     (tmp_path / "net.caffemodel").write_bytes(decoders(scale))
     found = diagnose(tmp_path / "net.prototxt", tmp_path / "net.caffemodel", None)
     assert found == Diagnosis({}, dead)  # the image is none of the encoder's
+
+
+def test_it_is_seen_by_a_process_that_holds_a_gpu(monkeypatch, tmp_path):
+    """Which spawns what others fork, as do those who ask for a network's shapes."""
+    monkeypatch.setattr(processes, "_open_files", lambda: ["/dev/nvidia0"])
+    net = tmp_path / "net.prototxt"
+    net.write_text(AUTOENCODER % (50, "gaussian"))
+    (tmp_path / "net.caffemodel").write_bytes(decoders(0.0))
+    found = diagnose(net, tmp_path / "net.caffemodel", None)
+    assert found == Diagnosis({}, ["dec:f2"])
+    shapes = building.parameter_shapes(net)
+    assert shapes == {"dec:f2": [(2, 2), (2,)], "dec:f1": [(2, 2), (2,)]}
+    net.write_text(net.read_text().replace('bottom: "dec:f2"', 'bottom: "dec:f9"'))
+    with pytest.raises(UserError, match="Caffe refuses .*: Unknown bottom blob 'dec:"):
+        building.parameter_shapes(net)
 
 
 def test_stages_without_joint_training_tell_a_dead_decoder(tmp_path):
