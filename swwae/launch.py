@@ -23,7 +23,7 @@ USER_ERROR = 2
 
 
 def launch(command):
-    """Runs `main` of swwae/commands/<command>.py and ends with what it returns.
+    """Runs `main` of swwae/commands/<command>.py and ends with the code it returns.
 
     Ends with exit code 2 and a sentence where `.venv` is missing or lacks a package, or
     where the patched Caffe is not built. A module's PROGRAM is its name in messages.
@@ -56,7 +56,7 @@ def use_project_python():
 
 
 def missing(error):
-    """What is not installed, as a sentence; None where an ImportError is a mistake."""
+    """Returns a sentence on what is not installed; None where the import is wrong."""
     package = (error.name or "").partition(".")[0]
     if package in ("caffe", "_caffe"):
         if isinstance(error, ModuleNotFoundError):
@@ -73,10 +73,10 @@ def missing(error):
 
 
 def fail(message):
+    """Says `program: message` on stderr and ends with exit code 2."""
     sys.stderr.write("%s: %s\n" % (os.path.basename(sys.argv[0]), message))
     raise SystemExit(USER_ERROR)
 
 
 if __name__ == "__main__":
-    command_of_ours = sys.argv.pop(1)
-    launch(command_of_ours)
+    launch(sys.argv.pop(1))

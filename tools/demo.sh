@@ -11,7 +11,7 @@ quick=
 case "${1-}" in
   "") ;;
   --quick) quick=1 ;;
-  -h | --help) sed -n '2,4s/^# //p' "$0"; exit 0 ;;
+  -h | --help) sed -n '2,4s/^# //p' tools/demo.sh; exit 0 ;;
   *) echo "demo.sh: unknown option '$1'; only --quick is known" >&2; exit 2 ;;
 esac
 

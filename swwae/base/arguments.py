@@ -7,17 +7,18 @@ from collections.abc import Callable
 
 
 def gpu_list(text: str) -> str:
-    """LIST or all, as --gpu takes them."""
+    """Returns LIST or all, as --gpu takes them."""
     if not re.fullmatch(r"all|\d+(,\d+)*", text):
         raise argparse.ArgumentTypeError(f"'{text}' is neither 'all' nor like 0 or 0,1")
     return text
 
 
 INT32 = 2**31 - 1
+"""The largest number that Caffe's settings hold."""
 
 
 def at_least(least: int, most: int = INT32) -> Callable[[str], int]:
-    """A whole number from `least` to `most`."""
+    """Returns a type: whole numbers from `least` to `most`."""
     wanted = f"from {least} " + ("on" if most == INT32 else f"to {most}")
 
     def parse(text: str) -> int:
@@ -29,7 +30,7 @@ def at_least(least: int, most: int = INT32) -> Callable[[str], int]:
 
 
 def number(within: Callable[[float], bool], kind: str) -> Callable[[str], float]:
-    """A number for which `within` holds; kind: what it is called otherwise."""
+    """Returns a type: numbers for which `within` holds. kind: what others are not."""
 
     def parse(text: str) -> float:
         try:

@@ -1,4 +1,4 @@
-"""Writes files whole or not at all."""
+"""Writes files whole or not at all, and says what is missing or in the way."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from swwae.base.project import ROOT, relative
 
 @contextmanager
 def whole_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """A file beside `path` to write to, that becomes it where all goes well.
+    """Opens a file beside `path` to write to, that becomes it where all goes well.
 
     mode: "wb", or "w" for UTF-8 text. What stood at `path` stays if anything is raised
     within. Raises UserError, with the reason, where the file cannot be written; an

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Held(Exception):
-    """Another process holds what was to be locked."""
+    """Another process, or another part of this one, holds what was to be locked."""
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def locked(path: Path, wait: bool = False) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds a file or folder now; False where there is none."""
+    """Returns whether a file or folder is held now; False where there is none."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

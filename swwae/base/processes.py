@@ -2,9 +2,12 @@
 
 import ctypes
 import os
+import pickle
 import signal
-from collections.abc import Callable, Iterable
-from multiprocessing import get_context
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -14,6 +17,14 @@ Result = TypeVar("Result")
 
 PR_SET_PDEATHSIG = 1
 """Of prctl(2): the signal that a process gets when its parent ends (linux/prctl.h)."""
+
+SPAWNED = (
+    "import pickle, sys;"
+    " sys.path[:] = pickle.load(sys.stdin.buffer);"
+    " from swwae.base import processes;"
+    " processes._answer_spawned(int(sys.argv[1]))"
+)
+"""The program of a spawned process; its stdin tells the rest."""
 
 
 class EndedEarly(Exception):
@@ -37,42 +48,43 @@ def end_with_parent(number: int = signal.SIGKILL) -> None:
 
 
 def isolated(function: Callable[..., Result], *arguments: object) -> Result:
-    """What `function(*arguments)` returns, computed in a process of its own.
+    """Returns what `function(*arguments)` does, computed in a process of its own.
 
     Caffe ends the whole process where it refuses something; and memory that a process
     took is back when it ends. Raises EndedEarly where there is no result, and whatever
     `function` raises.
 
     The process is forked, which saves the second that pycaffe takes to be imported,
-    unless this one holds a GPU: CUDA does not survive a fork.
+    unless this one holds a GPU: CUDA does not survive a fork. It is spawned then, which
+    finds a function of a module by its name and pickles the arguments. (GNU's OpenMP
+    does not survive a fork either, once it has threads: libcaffe sees to that itself,
+    and a forked child computes with one thread.)
     """
-    context = get_context("spawn" if holds_gpu() else "fork")
-    receiver, sender = context.Pipe(duplex=False)
-    with NamedTemporaryFile("r", encoding="utf-8", errors="replace") as said:
-        child = context.Process(
-            target=_answer, args=(sender, said.name, function, arguments)
-        )
-        child.start()
-        sender.close()
+    receiver, sender = Pipe(duplex=False)
+    with (
+        receiver,
+        NamedTemporaryFile("r", encoding="utf-8", errors="replace") as stderr,
+    ):
+        with sender:
+            start = _spawn if holds_gpu() else _fork
+            wait = start(sender, stderr.name, function, arguments)
         try:
             result, error = receiver.recv()
         except EOFError:
-            child.join()
-            raise EndedEarly(child.exitcode, said.read().splitlines()) from None
+            raise EndedEarly(wait(), stderr.read().splitlines()) from None
         finally:
-            child.join()
-            receiver.close()
+            wait()
     if error is not None:
         raise error
     return result
 
 
 def holds_gpu() -> bool:
-    """Whether this process has begun to use an NVIDIA GPU."""
+    """Returns whether this process has begun to use an NVIDIA GPU."""
     return any(target.startswith("/dev/nvidia") for target in _open_files())
 
 
-def _open_files() -> Iterable[str]:
+def _open_files() -> Iterator[str]:
     for entry in Path("/proc/self/fd").iterdir():
         try:
             yield os.readlink(entry)
@@ -80,16 +92,77 @@ def _open_files() -> Iterable[str]:
             continue
 
 
-def _answer(
+Wait = Callable[[], int | None]
+"""Waits until a process has ended, and returns its exit code, as `EndedEarly.code`."""
+
+
+def _fork(
+    sender: Connection,
+    stderr: str,
+    function: Callable[..., object],
+    arguments: tuple[object, ...],
+) -> Wait:
+    child = get_context("fork").Process(
+        target=_answer_forked, args=(sender, stderr, function, arguments)
+    )
+    child.start()
+
+    def wait() -> int | None:
+        child.join()
+        return child.exitcode
+
+    return wait
+
+
+def _answer_forked(
     sender: Connection,
     stderr: str,
     function: Callable[..., object],
     arguments: tuple[object, ...],
 ) -> None:
-    """Sends what a function returns, or raises; what is written on stderr, by Caffe's
-    own code too, goes to a file."""
+    """What is written on stderr, by Caffe's own code too, goes to a file."""
     with open(stderr, "w") as file:
         os.dup2(file.fileno(), 2)
+    # Python's stderr may be another one, such as a notebook's.
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    _answer(sender, function, arguments)
+
+
+def _spawn(
+    sender: Connection,
+    stderr: str,
+    function: Callable[..., object],
+    arguments: tuple[object, ...],
+) -> Wait:
+    """Not by multiprocessing, whose children run the main program's file once more: a
+    script that calls us need not guard against that."""
+    task = pickle.dumps((function, arguments))
+    with open(stderr, "w") as file:
+        child = subprocess.Popen(
+            [sys.executable, "-c", SPAWNED, str(sender.fileno())],
+            stdin=subprocess.PIPE,
+            stderr=file,
+            pass_fds=[sender.fileno()],
+        )
+    try:
+        with child.stdin:
+            child.stdin.write(pickle.dumps(sys.path) + task)
+    except BrokenPipeError:  # it has ended: its exit code and stderr say why
+        pass
+    return child.wait
+
+
+def _answer_spawned(descriptor: int) -> None:
+    function, arguments = pickle.load(sys.stdin.buffer)
+    with Connection(descriptor, readable=False) as sender:
+        _answer(sender, function, arguments)
+
+
+def _answer(
+    sender: Connection, function: Callable[..., object], arguments: tuple[object, ...]
+) -> None:
+    """Sends what a function returns, or raises."""
+    end_with_parent()
     try:
         answer = function(*arguments), None
     except Exception as error:

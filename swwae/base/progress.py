@@ -6,8 +6,10 @@ from time import monotonic
 from typing import TextIO
 
 SCREEN_INTERVAL = 0.1
+"""Seconds between refreshes of a terminal."""
+
 LINE_INTERVAL = 10.0
-"""Seconds between refreshes of a terminal, and between lines elsewhere."""
+"""Seconds between lines elsewhere."""
 
 
 class Display:
@@ -36,7 +38,7 @@ class Display:
         """Whether the stream takes no more: its reader has gone."""
 
     def is_due(self, now: float | None = None) -> bool:
-        """Whether it is time to show something; the next time is an interval later.
+        """Returns whether it is time to show something; it is again an interval later.
 
         now: of time.monotonic(), where the caller has asked it already.
         """
@@ -47,7 +49,7 @@ class Display:
         return due
 
     def show(self, *lines: str) -> None:
-        """What passes. On a terminal a line is cut at its width."""
+        """Shows what passes. On a terminal a line is cut at its width."""
         if self.is_screen:
             width = shutil.get_terminal_size().columns
             self._write(self._erased() + "\n".join(ln[: width - 1] for ln in lines))
@@ -56,7 +58,7 @@ class Display:
             self._write("".join(line + "\n" for line in lines))
 
     def print_line(self, line: str) -> None:
-        """A line that stays, in place of what was passing."""
+        """Prints a line that stays, in place of what was passing."""
         self._write(f"{self._erased()}{line}\n")
         self._height = 0
 
@@ -149,7 +151,7 @@ class Counter:
 
 
 def duration(seconds: float) -> str:
-    """75 -> 1:15, 3700 -> 1:01:40."""
+    """Returns seconds as a clock shows them: 75 -> 1:15, 3700 -> 1:01:40."""
     minutes, second = divmod(round(max(0, seconds)), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

@@ -19,6 +19,6 @@ RUNS = ROOT / os.environ.get("RUNS_DIR", "runs")
 
 
 def relative(path: Path) -> str:
-    """The path as people and status.json see it: relative to the project's root."""
+    """Returns the path as people and status.json see it: relative to the root."""
     path = Path(os.path.abspath(path))
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)

@@ -11,10 +11,12 @@ from typing import Any
 from swwae.base.project import ROOT
 
 THREAD_SETTINGS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Environment variables that say how many threads compute."""
 
 
 def versions(caffe: Path) -> dict[str, str | None]:
-    """Of the project (git), of Caffe, of the fork it was built from, of Python.
+    """Returns the versions of the project (git), Caffe, the fork it was built from, and
+    Python.
 
     caffe: its program, build/caffe/bin/caffe. What cannot be found out is None.
     """
@@ -29,7 +31,7 @@ def versions(caffe: Path) -> dict[str, str | None]:
 
 
 def host() -> dict[str, Any]:
-    """Processor, cores this process may use, and what limits the threads."""
+    """Returns the processor, the cores this process may use, and limits of threads."""
     return {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
@@ -53,7 +55,7 @@ def _first_word(path: Path) -> str | None:
 
 
 def _output(*command: str) -> str | None:
-    """What the command says, its first line; None where it cannot or fails."""
+    """Returns the first line that a command prints; None where it cannot or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -62,4 +64,5 @@ def _output(*command: str) -> str | None:
 
 
 def now() -> str:
+    """Returns the local time with its zone, to the second (ISO 8601)."""
     return datetime.now().astimezone().isoformat(timespec="seconds")

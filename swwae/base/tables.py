@@ -9,7 +9,10 @@ __all__ = ["columns", "markdown", "print_summary"]
 
 
 def markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns are aligned in the text, too."""
+    """Returns a Markdown table whose columns are aligned in the text, too.
+
+    The first column is aligned to the left, the others to the right.
+    """
     narrowest = ["-" * 3] * len(head)
     top, rule, *rest = padded([head, narrowest, *body])
     rule = ["-" * len(rule[0]), *("-" * (len(cell) - 1) + ":" for cell in rule[1:])]

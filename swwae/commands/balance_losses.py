@@ -25,14 +25,14 @@ from swwae.base.tables import print_summary
 from swwae.commands import options
 from swwae.engine import devices
 from swwae.engine.trial import reconstructions
-from swwae.nets import building, data_layers, network, weights
+from swwae.nets import data_layers, network
 from swwae.runs.run import Run
 from swwae.stages.sources import (
-    check_weights,
     require_databases,
     require_network,
     require_source,
     source_weights,
+    starting_layers,
 )
 from swwae.stages.status import weight_rows
 from swwae.tuning.balance import (
@@ -72,14 +72,12 @@ def main(arguments: list[str] | None = None) -> int:
     net = require_network(joint, joint.network)
     require_file(joint.solver, "solver", joint.generator_command)
     solver = network.read_solver(joint.solver)
-    source = source_weights(first, options)
+    source = source_weights(first, options.weights)
     require_source(first, source)
     require_databases(net, joint.network)
-    shapes = building.parameter_shapes(joint.network)
-    incoming = weights.load(source)
-    check_weights(first, net, joint.network, source, shapes, incoming, options)
-    comparison = weights.compare(shapes, incoming)
-    del incoming
+    shapes, comparison = starting_layers(
+        first, net, joint.network, source, chosen=options.weights is not None
+    )
     gpu = None if options.gpu is None else str(options.gpu)
     gpus, device = devices.choose(CAFFE, gpu)
     batch = data_layers.batch_size(net)

@@ -22,13 +22,13 @@ from swwae.base.project import BUILD_COMMAND, CAFFE, ROOT, relative
 from swwae.commands import options
 from swwae.engine import devices
 from swwae.engine.trial import reconstructions
-from swwae.nets import building, network, weights
+from swwae.nets import network
 from swwae.stages.sources import (
-    check_weights,
     require_databases,
     require_network,
     require_source,
     source_weights,
+    starting_layers,
 )
 from swwae.tuning.display import SearchDisplay, print_plan
 from swwae.tuning.grid import Grid
@@ -66,13 +66,10 @@ def main(arguments: list[str] | None = None) -> int:
     solver = network.read_solver(search.solver)
     net_path = ROOT / solver.net
     net = require_network(search, net_path)
-    source = source_weights(search, options)
+    source = source_weights(search, options.weights)
     require_source(search, source)
     require_databases(net, net_path)
-    incoming = weights.load(source)
-    shapes = building.parameter_shapes(net_path)
-    check_weights(search, net, net_path, source, shapes, incoming, options)
-    del incoming
+    starting_layers(search, net, net_path, source, chosen=options.weights is not None)
     grid = Grid(options.lowest, options.highest, options.per_decade)
     macro_layers = {decoder.index + 1: decoder for decoder in reconstructions(net)}
     journal = Journal(search, options.iterations, options.seed, source, macro_layers)

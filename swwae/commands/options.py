@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from swwae.base.arguments import at_least
-from swwae.stages.initialise import DEFAULT_SEED
+from swwae.stages.request import DEFAULT_SEED
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,11 +14,13 @@ from pathlib import Path
 
 from generator.errors import UserError
 from swwae.base.arguments import at_least, gpu_list
+from swwae.base.program import failure
 from swwae.base.project import BUILD_COMMAND, CAFFE, relative
 from swwae.runs.run import STAGES, Run
+from swwae.stages.request import Request
 
-PROGRAM = "run_stage.sh"  # what people start, and see in errors
-
+PROGRAM = "run_stage.sh"
+"""What people start, and see in errors."""
 
 DEFAULT_VARIANT = "swwae-all"
 
@@ -26,13 +28,19 @@ DEFAULT_VARIANT = "swwae-all"
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
-    again = [a for a in arguments if a != "--force"]
-    options.again = shlex.join([f"tools/{PROGRAM}", *again])
+    repeated = [a for a in arguments if a != "--force"]
+    request = Request(
+        command=shlex.join([f"tools/{PROGRAM}", *repeated]),
+        weights=options.weights,
+        max_iter=options.max_iter,
+        seed=options.seed,
+        gpus=options.gpu,
+        force=options.force,
+    )
     variant = options.variant or DEFAULT_VARIANT
     stage = Run(options.net, variant, options.stage, options.depth)
     if not CAFFE.is_file():
         raise UserError(f"the patched Caffe is not built: run {BUILD_COMMAND}")
-    from swwae.base.program import failure
     from swwae.stages.initialise import initialise
     from swwae.stages.train import train
 
@@ -40,13 +48,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{variant} takes stage {stage.stage} from {stage.variant}")
     try:
         with stage.locked():
-            return (initialise if stage.stage == 1 else train)(stage, options)
+            return (initialise if stage.stage == 1 else train)(stage, request)
     except BrokenPipeError:
-        raise  # the reader of our output has gone: see runtime.run
+        raise  # the reader of our output has gone: see base.program.run
     except OSError as error:
         return failure(
             f"{error.filename or relative(stage.folder)}: {error.strerror}; mend that"
-            f" and go on with {options.again}"
+            f" and go on with {request.command}"
         )
 
 

@@ -9,8 +9,9 @@ from swwae.engine.log import Fatal, parse_line
 
 
 def choose(caffe: Path, wanted: str | None) -> tuple[list[int], str]:
-    """GPU numbers (none: the CPU) and the choice in words.
+    """Returns GPU numbers (none: the CPU) and the choice in words.
 
+    caffe: the program, which is asked: to ask CUDA itself would be to hold a GPU.
     wanted: "all", "0,2" or None for the first one, where there is any. Raises
     UserError where what is wanted is not there.
     """
@@ -33,7 +34,7 @@ def choose(caffe: Path, wanted: str | None) -> tuple[list[int], str]:
 
 
 def _query(caffe: Path, gpus: str) -> tuple[list[int], str | None]:
-    """The devices that Caffe can use, or why it cannot use all of them."""
+    """Returns the GPUs of a list, or why Caffe cannot use all of them."""
     done = subprocess.run(
         [caffe, "device_query", f"--gpu={gpus}"],
         env=os.environ | {"GLOG_logtostderr": "1", "GLOG_minloglevel": "0"},

@@ -52,6 +52,8 @@ class LearningRate:
 
 @dataclass(frozen=True)
 class BeginTest:
+    """A test begins, of the weights after so many updates."""
+
     iteration: int
 
 
@@ -69,40 +71,29 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Fatal:
+    """Caffe refuses to go on, and ends the process."""
+
     message: str
 
 
 Event = Iteration | Output | LearningRate | BeginTest | Snapshot | Stopped | Fatal
 
-
 _NUMBER = r"([-+]?(?:nan|inf|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?))"
-
-
 _PREFIX = re.compile(r"([IWEF])\d{4,8} [\d:.]+ +\d+ [^\]]+\] ")
-
-
 _ITERATION = re.compile(
     rf"Iteration (\d+)(?: \({_NUMBER} iter/s, .*\))?, loss = {_NUMBER}$"
 )
-
-
 _OUTPUT = re.compile(
     rf" +(Train|Test) net output #(\d+): (.*) = {_NUMBER}"
     rf"(?: \(\* {_NUMBER} = {_NUMBER} loss\))?$"
 )
-
-
 _RATE = re.compile(rf"Iteration (\d+), lr = {_NUMBER}$")
-
-
 _TESTING = re.compile(r"Iteration (\d+), Testing net \(#\d+\)$")
-
-
 _SNAPSHOT = re.compile(r"Snapshotting (?:solver state )?to binary proto file (.+)$")
 
 
 def parse_line(line: str) -> Event | None:
-    """The event that a line of the log tells; None for all other lines."""
+    """Returns the event that a line of the log tells; None for all other lines."""
     line = line.rstrip("\r\n")
     prefix = _PREFIX.match(line)
     if prefix is None:
@@ -178,7 +169,7 @@ def _series(row: dict[int, float]) -> Series:
 
 
 def read_lines(lines: Iterable[str]) -> Log:
-    """A whole log. What a resumed session does again replaces what stood there."""
+    """Reads a whole log. What a resumed session does again replaces the first try."""
     single = _Table()  # "loss" and "lr"
     train, test = _Table(), _Table()
     weights: dict[str, float] = {}
@@ -216,6 +207,6 @@ def read_lines(lines: Iterable[str]) -> Log:
 
 
 def read_log(path: Path) -> Log:
-    """`read_lines` of a file; raises OSError where it cannot be read."""
+    """Reads a log file; raises OSError where it cannot be read."""
     with path.open(encoding="utf-8", errors="replace") as file:
         return read_lines(file)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
+from typing import TextIO
 
 from swwae.base.processes import end_with_parent
 from swwae.base.project import ROOT
@@ -29,7 +30,7 @@ from swwae.engine.log import (
 from swwae.engine.progress import Block, Progress
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
+"""What makes Caffe stop after the iteration that it is in."""
 
 STOPPING_NOTE = "\nstopping after this iteration, with a snapshot …\n".encode()
 
@@ -54,17 +55,17 @@ class Outcome:
 
 
 @dataclass
-class _Watch:
+class _Monitor:
     """Turns events into progress, and finds the loss that is not finite."""
 
     progress: Progress
-    snapshotted: Callable[[Path], None]
+    on_snapshot: Callable[[Path], None]
     outcome: Outcome
     block: Block | None = None
     tested: int = 0
     tests: list[Output] = field(default_factory=list)
 
-    def see(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         if isinstance(event, Output):
             if event.phase == "Test":
                 self.tests.append(event)
@@ -79,7 +80,7 @@ class _Watch:
         elif isinstance(event, BeginTest):
             self.tested = event.iteration
         elif isinstance(event, Snapshot):
-            self.snapshotted(ROOT / event.path)
+            self.on_snapshot(ROOT / event.path)
         elif isinstance(event, Fatal):
             self.outcome.fatal = event.message
         elif isinstance(event, Stopped):
@@ -116,54 +117,58 @@ def train(
     command: list[str],
     log: Path,
     progress: Progress,
-    snapshotted: Callable[[Path], None],
+    on_snapshot: Callable[[Path], None],
 ) -> Outcome:
-    """Runs the command in the project's root until it ends, appending to the log.
+    """Runs `caffe train` in the project's root until it ends, appending to the log.
 
     Ctrl-C, SIGTERM and SIGHUP make Caffe finish its iteration, save a snapshot and
     end; a second one kills it. It ends likewise where nobody can read the progress any
-    more. A loss that is not finite kills it. snapshotted is called with the path of
+    more. A loss that is not finite kills it. on_snapshot is called with the path of
     every snapshot file when Caffe begins to write it.
     """
     outcome = Outcome()
-    watch = _Watch(progress, snapshotted, outcome)
-    unread = False
+    monitor = _Monitor(progress, on_snapshot, outcome)
     start = monotonic()
     with log.open("a", encoding="utf-8", buffering=1) as file:
         time = datetime.now().astimezone().isoformat(timespec="seconds")
         file.write(f"{SEPARATOR}{time} {' '.join(command)}\n")
-        process = launch(command)
         try:
-            with _stopping(process) as interrupted:
-                for line in process.stdout:
-                    file.write(line)
-                    event = parse_line(line)
-                    if event is not None:
-                        outcome.peak_memory = (
-                            peak_memory(process.pid) or outcome.peak_memory
-                        )
-                        watch.see(event)
-                    if outcome.not_finite:
-                        process.kill()
-                        break
-                    if progress.broken and not unread:
-                        unread = True
-                        process.send_signal(signal.SIGINT)
-                watch.flush()
+            with running(command) as process, _forwarded_signals(process) as signals:
+                unread = _follow(process, file, monitor)
+                monitor.flush()
                 outcome.code = process.wait()
         finally:
-            process.kill()
-            process.wait()
-            process.stdout.close()
             progress.end()
-    asked = unread or bool(interrupted)
-    outcome.stopped = asked and (outcome.stopped or outcome.code != 0)
+    interrupted = unread or bool(signals)
+    outcome.stopped = interrupted and (outcome.stopped or outcome.code != 0)
     outcome.seconds = monotonic() - start
     return outcome
 
 
+def _follow(process: subprocess.Popen[str], log: TextIO, monitor: _Monitor) -> bool:
+    """Logs what Caffe says and watches over it, until it has said all.
+
+    Returns whether it was asked to stop because nobody reads the progress any more.
+    """
+    outcome = monitor.outcome
+    unread = False
+    for line in process.stdout:
+        log.write(line)
+        event = parse_line(line)
+        if event is not None:
+            outcome.peak_memory = peak_memory(process.pid) or outcome.peak_memory
+            monitor.handle(event)
+        if outcome.not_finite:
+            process.kill()
+            break
+        if monitor.progress.broken and not unread:
+            unread = True
+            process.send_signal(signal.SIGINT)
+    return unread
+
+
 def peak_memory(pid: int) -> int | None:
-    """The most bytes of the host's memory that a process has held since it began.
+    """Returns the most bytes of the host's memory that a process has held so far.
 
     None where it has ended. (What wait4 tells of a child counts its parent's memory,
     which the two share until the child executes its program.)
@@ -175,20 +180,20 @@ def peak_memory(pid: int) -> int | None:
     return None
 
 
-def launch(
-    command: list[str], settings: dict[str, str] | None = None
-) -> subprocess.Popen[str]:
-    """Caffe with its words on `stdout`, in the project's root; it dies with us.
+@contextmanager
+def running(
+    command: list[str], environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """Runs Caffe in the project's root, what it says on `stdout`; then kills it.
 
-    settings: of its environment, beside our own.
+    environment: settings beside our own. It ends with this process, however that ends.
     """
-
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command,
         cwd=ROOT,
         env=os.environ
         | {"GLOG_logtostderr": "1", "GLOG_minloglevel": "0"}
-        | (settings or {}),
+        | (environment or {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -198,14 +203,20 @@ def launch(
         process_group=0,  # a terminal's Ctrl-C reaches it through us alone
         preexec_fn=end_with_parent,
     )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 @contextmanager
-def _stopping(process: subprocess.Popen[str]) -> Iterator[list[int]]:
-    """Hands signals on to Caffe; yields the list of those that came."""
+def _forwarded_signals(process: subprocess.Popen[str]) -> Iterator[list[int]]:
+    """Makes our own signals stop Caffe; yields the list of those that came."""
     received: list[int] = []
 
-    def hand_on(number: int, _frame: object) -> None:
+    def forward(number: int, _frame: object) -> None:
         received.append(number)
         if len(received) > 1:
             process.kill()
@@ -215,8 +226,8 @@ def _stopping(process: subprocess.Popen[str]) -> Iterator[list[int]]:
         with suppress(OSError):  # its reader may have gone
             os.write(sys.stderr.fileno(), STOPPING_NOTE)
 
-    ours = [n for n in STOPPING if signal.getsignal(n) is not signal.SIG_IGN]
-    previous = {number: signal.signal(number, hand_on) for number in ours}
+    heeded = [n for n in STOPPING if signal.getsignal(n) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, forward) for number in heeded}
     try:
         yield received
     finally:

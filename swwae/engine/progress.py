@@ -16,7 +16,7 @@ TABLE_INTERVAL = 5.0
 
 @dataclass
 class Block:
-    """What is displayed of one iteration. rate: iterations/s; loss: the sum."""
+    """What is displayed of an iteration. loss: the weighted sum; rate: iterations/s."""
 
     iteration: int
     loss: float
@@ -25,7 +25,7 @@ class Block:
 
 
 class Progress:
-    """Shows one training."""
+    """The progress of one training, on a stream."""
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class Progress:
         return self._display.broken
 
     def show(self, block: Block) -> None:
+        """Shows an iteration, now or as soon as it is time."""
         now = monotonic()
         if self._first is None:
             self._first = (block.iteration, now)
@@ -58,7 +59,7 @@ class Progress:
             self._flush()
 
     def note(self, text: str) -> None:
-        """A line that stays, below what was shown before it."""
+        """Prints a line that stays, below what was shown before it."""
         self._flush()
         self._display.print_line(text)
 
@@ -80,8 +81,8 @@ class Progress:
         first, since = self._first or (iteration, now)
         if iteration == first:
             return "-"
-        each = (now - since) / (iteration - first)
-        return duration((self._max_iter - iteration) * each)
+        seconds = (now - since) / (iteration - first)
+        return duration((self._max_iter - iteration) * seconds)
 
     def _screenful(self, block: Block, now: float) -> list[str]:
         share = block.iteration / self._max_iter
@@ -93,13 +94,13 @@ class Progress:
         head += f", {self._left(block.iteration, now)} left"
         rows = [("total loss", f"{block.loss:.4g}", "")]
         for output in block.outputs:
-            share_text = ""
+            term = ""
             if output.weight is not None:
                 weighted = output.weight * output.value
-                share_text = f"x {output.weight:g} = {weighted:.4g}"
-            rows.append((output.name, f"{output.value:.4g}", share_text))
+                term = f"x {output.weight:g} = {weighted:.4g}"
+            rows.append((output.name, f"{output.value:.4g}", term))
         width = max(len(name) for name, _, _ in rows)
-        lines = [f"  {name:{width}}  {value:>10}  {s}" for name, value, s in rows]
+        lines = [f"  {name:{width}}  {value:>10}  {term}" for name, value, term in rows]
         return [head, *lines]
 
     def _table_line(self, block: Block, now: float) -> None:

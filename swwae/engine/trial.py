@@ -22,21 +22,22 @@ from swwae.engine.log import (
     Output,
     parse_line,
 )
-from swwae.engine.process import launch
+from swwae.engine.process import running
 
 RECONSTRUCTION = "dec:loss@"
 """How the names of the reconstruction losses begin, and so do their blobs'."""
 
-
 CLASSIFICATION = "SoftmaxWithLoss"
+"""The type of the classification loss."""
 
 
 @dataclass
 class Trial:
-    """Iterations of a solver. place: its log, without a suffix; made by `losses`.
+    """A short training.
 
-    weights: what it starts from. threads: it computes with so many, None for as many as
-    the environment says; gpu: its number, None for the CPU.
+    solver: its settings; weights: what it starts from. place: the path, less its
+    suffix, of the log and the solver that `losses` writes. threads: it computes with so
+    many, None for as many as the environment says. gpu: its number, None for the CPU.
     """
 
     solver: caffe_pb2.SolverParameter
@@ -48,35 +49,33 @@ class Trial:
     _process: Popen[str] | None = field(default=None, init=False)
 
     def losses(self) -> Iterator[dict[str, float]]:
-        """Blob -> raw value, before each update in turn.
+        """Yields blob -> raw value of every loss, before each update in turn.
 
         Closing the iterator ends Caffe. Raises UserError where Caffe ends by itself
         too early.
         """
         log = self.place.with_name(f"{self.place.name}.log")
-        process = self._process = launch(self._command(), self._settings)
-        if self.stopped:
-            process.kill()
         outputs: dict[str, float] = {}
         fatal = None
-        try:
-            with log.open("w", encoding="utf-8") as file:
-                for line in process.stdout:
-                    file.write(line)
-                    event = parse_line(line)
-                    if isinstance(event, Iteration):
-                        outputs = {}
-                    elif isinstance(event, Output) and event.weight is not None:
-                        outputs[event.name] = event.value
-                    elif isinstance(event, LearningRate):
-                        yield outputs
-                    elif isinstance(event, Fatal):
-                        fatal = event.message.strip()
+        with (
+            running(self._command(), self._environment) as process,
+            log.open("w", encoding="utf-8") as file,
+        ):
+            self._process = process
+            if self.stopped:
+                process.kill()
+            for line in process.stdout:
+                file.write(line)
+                event = parse_line(line)
+                if isinstance(event, Iteration):
+                    outputs = {}
+                elif isinstance(event, Output) and event.weight is not None:
+                    outputs[event.name] = event.value
+                elif isinstance(event, LearningRate):
+                    yield outputs
+                elif isinstance(event, Fatal):
+                    fatal = event.message.strip()
             code = process.wait()
-        finally:
-            process.kill()
-            process.wait()
-            process.stdout.close()
         if code and not self.stopped:
             reason = fatal or f"exit code {code}"
             if code == -signal.SIGKILL:
@@ -111,7 +110,7 @@ class Trial:
         return command + ([] if self.gpu is None else [f"--gpu={self.gpu}"])
 
     @property
-    def _settings(self) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         if self.threads is None:
             return {}
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -133,7 +132,7 @@ class Reconstruction:
 
 
 def reconstructions(net: caffe_pb2.NetParameter) -> list[Reconstruction]:
-    """A network's reconstruction losses, the image's first.
+    """Returns a network's reconstruction losses, the image's first.
 
     The generator's networks decode from the deepest macro-layer to the image, so that
     the last loss is the image's.

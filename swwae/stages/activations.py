@@ -21,65 +21,61 @@ from swwae.base.processes import EndedEarly, isolated
 from swwae.base.project import ROOT, relative
 from swwae.engine.trial import RECONSTRUCTION
 from swwae.nets import data_layers, network
+from swwae.stages.sources import DECODER
 
 COLLAPSED = 0.1
 """Share of its mean square below which an activation has collapsed (ours)."""
-
 
 Change = dict[str, dict[str, float]]
 """Activation -> its mean square "before" and "after"."""
 
 
-DECODER = "dec:"
-"""How the names of a decoder's layers and blobs begin."""
-
-
 @dataclass(frozen=True)
-class Findings:
-    """activations: of the encoder, where joint training reconstructs them. dead: the
-    decoder's first blobs that are the same for every image."""
+class Diagnosis:
+    """mean_squares: of the encoder's activations, where joint training reconstructs
+    them. dead: the decoder's first blobs that are the same for every image."""
 
-    activations: Change
+    mean_squares: Change
     dead: Sequence[str]
 
     @property
     def warning(self) -> str | None:
         """Sentences on what is ruined; None where nothing is."""
-        found = [collapsed(self.activations), died(self.dead)]
-        return " ".join(filter(None, found)) or None
+        sentences = [collapse_warning(self.mean_squares), dead_warning(self.dead)]
+        return " ".join(filter(None, sentences)) or None
 
 
-def examine(net_path: Path, after: Path, before: Path | None) -> Findings:
-    """What training made of activations and decoders, by the first test batch.
+def diagnose(net_path: Path, after: Path, before: Path | None) -> Diagnosis:
+    """Returns what training made of activations and decoders, by the first test batch.
 
-    net_path: a stage's network. before: what joint training began with; None for a
-    stage that leaves the encoder as it is. Both are empty where there are no test
-    images; a batch of one image tells nothing of decoders. Raises UserError where Caffe
-    ends.
+    net_path: a stage's network. after: its final weights. before: those that joint
+    training began with; None for a stage that leaves the encoder as it is. Both parts
+    of the diagnosis are empty where there are no test images; a batch of one image
+    tells nothing of decoders. Raises UserError where Caffe ends.
     """
     net = network.read(net_path)
     targets = _targets(net)
     if not targets or not _has_test_images(net):
-        return Findings({}, ())
+        return Diagnosis({}, ())
     new = _forward(net_path, after, targets)
-    dead = _first(net, set(new.constant))
+    dead = _earliest(net, set(new.constant))
     if before is None or not targets[:-1]:
-        return Findings({}, dead)
+        return Diagnosis({}, dead)
     old = _forward(net_path, before, targets)
-    activations = {
+    mean_squares = {
         blob: {"before": old.mean_squares[blob], "after": new.mean_squares[blob]}
         for blob in targets[:-1]
         if isfinite(old.mean_squares[blob]) and isfinite(new.mean_squares[blob])
     }
-    return Findings(activations, dead)
+    return Diagnosis(mean_squares, dead)
 
 
-def collapsed(change: Change) -> str | None:
-    """A sentence on the activations that training has made all but 0; None without."""
+def collapse_warning(mean_squares: Change) -> str | None:
+    """Returns a sentence on activations that training made all but 0; None without."""
     fallen = [
-        f"{blob} to {each['after'] / each['before']:.2g}"
-        for blob, each in change.items()
-        if each["after"] < COLLAPSED * each["before"]
+        f"{blob} to {square['after'] / square['before']:.2g}"
+        for blob, square in mean_squares.items()
+        if square["after"] < COLLAPSED * square["before"]
     ]
     if not fallen:
         return None
@@ -91,8 +87,8 @@ def collapsed(change: Change) -> str | None:
     )
 
 
-def died(blobs: Sequence[str]) -> str | None:
-    """A sentence on the parts of a decoder that are dead; None without."""
+def dead_warning(blobs: Sequence[str]) -> str | None:
+    """Returns a sentence on the parts of a decoder that are dead; None without."""
     if not blobs:
         return None
     return (
@@ -109,16 +105,16 @@ def _targets(net: caffe_pb2.NetParameter) -> list[str]:
     return [la.bottom[1] for la in net.layer if la.name.startswith(RECONSTRUCTION)]
 
 
-def _first(net: caffe_pb2.NetParameter, blobs: set[str]) -> list[str]:
-    """Those of the blobs that are not made from others of them."""
+def _earliest(net: caffe_pb2.NetParameter, blobs: set[str]) -> list[str]:
+    """Those of the blobs that are not computed from others of them."""
     later = {
         blob
         for layer in net.layer
         for blob in layer.top
         if blobs.intersection(layer.bottom) - {blob}
     }
-    made = dict.fromkeys(blob for layer in net.layer for blob in layer.top)
-    return [blob for blob in made if blob in blobs - later]
+    ordered = dict.fromkeys(blob for layer in net.layer for blob in layer.top)
+    return [blob for blob in ordered if blob in blobs - later]
 
 
 def _has_test_images(net: caffe_pb2.NetParameter) -> bool:
@@ -130,15 +126,16 @@ def _has_test_images(net: caffe_pb2.NetParameter) -> bool:
 
 @dataclass(frozen=True)
 class _Forward:
-    """Of one batch. mean_squares: of targets; constant: the decoder's blobs that are
-    the same for all images, where those differ."""
+    """What one batch gave. mean_squares: of the targets; constant: the decoder's blobs
+    that are the same for all images, where those differ."""
 
     mean_squares: dict[str, float]
     constant: list[str]
 
 
 def _forward(net_path: Path, weights: Path, targets: list[str]) -> _Forward:
-    """In a process of its own, which Caffe may end, and which gives the memory back."""
+    """Runs a batch in a process of its own, which Caffe may end, and which gives the
+    memory back."""
     try:
         return isolated(_forward_here, net_path, weights, targets)
     except EndedEarly:

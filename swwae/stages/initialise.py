@@ -1,54 +1,61 @@
 """Stage 1: weights without training."""
 
-import argparse
-
 from swwae.base.files import require_file
 from swwae.base.project import relative
 from swwae.base.tables import print_summary
 from swwae.nets import building, network, weights
 from swwae.runs.run import STAGES, Run
+from swwae.stages.request import DEFAULT_SEED, Request
+from swwae.stages.reruns import is_done
 from swwae.stages.sources import (
     check_weights,
-    is_done,
     require_network,
     require_source,
     source_weights,
 )
 from swwae.stages.status import (
-    counts,
-    finish,
     new_status,
+    parameter_counts,
+    record_finish,
     weight_rows,
 )
 
-DEFAULT_SEED = 1
 
+def initialise(run: Run, request: Request) -> int:
+    """Makes fresh weights by the network's fillers, then copies the classifier's.
 
-def initialise(stage: Run, options: argparse.Namespace) -> int:
-    """Fresh weights by the network's fillers, then all that the classifier has."""
-    source = source_weights(stage, options)
-    if not options.force and is_done(stage, options, source, None):
+    Returns the exit code. Raises UserError where what it needs is missing or unfit.
+    """
+    source = source_weights(run, request.weights)
+    if not request.force and is_done(run, request.command, source, None):
         return 0
-    require_source(stage, source)
+    require_source(run, source)
     incoming = weights.load(source)
-    net = require_network(stage, stage.network)
-    deploy = stage.network.with_name("deploy.prototxt")
-    require_file(deploy, "network", stage.generator_command)
-    seed = DEFAULT_SEED if options.seed is None else options.seed
-    status = new_status(stage, options, seed, "CPU", source)
+    net = require_network(run, run.network)
+    deploy = run.network.with_name("deploy.prototxt")
+    require_file(deploy, "network", run.generator_command)
+    seed = DEFAULT_SEED if request.seed is None else request.seed
+    status = new_status(run, request.command, seed, "CPU", source)
     print_summary(
-        f"{stage.title}: {STAGES[1]}",
-        [("network", relative(stage.network)), ("weights", relative(source))],
+        f"{run.title}: {STAGES[1]}",
+        [("network", relative(run.network)), ("weights", relative(source))],
     )
     image, blob = network.image_shape(deploy), network.image_blob(deploy)
-    built = building.initial(stage.network, seed, image, blob, stage.folder)
+    built = building.initial(run.network, seed, image, blob, run.folder)
     weights.drop_tied(built)
     shapes = weights.shapes(built)
-    comparison = weights.compare(shapes, incoming)
-    check_weights(stage, net, stage.network, source, shapes, incoming, options)
+    comparison = check_weights(
+        run,
+        net,
+        run.network,
+        source,
+        shapes,
+        incoming,
+        chosen=request.weights is not None,
+    )
     weights.copy_layers(incoming, built, comparison.copied)
-    weights.save(built, stage.final_weights)
+    weights.save(built, run.final_weights)
     print_summary(None, weight_rows(comparison, shapes, kept=False))
-    status |= counts(comparison, shapes)
-    finish(stage, status, iterations=0)
+    status |= parameter_counts(comparison, shapes)
+    record_finish(run, status, iterations=0)
     return 0

@@ -10,11 +10,7 @@ from swwae.base.project import relative
 from swwae.nets import weights
 
 PREFIX = "snapshot"
-
-
 SOLVER_STATE = ".solverstate"
-
-
 WEIGHTS = ".caffemodel"
 
 
@@ -27,7 +23,7 @@ def weights_file(folder: Path, iteration: int) -> Path:
 
 
 def iterations(folder: Path) -> list[int]:
-    """Of every snapshot, whole or not, newest first."""
+    """Returns the iterations of all snapshots, whole or not, newest first."""
     found = {
         int(path.stem.rpartition("_")[2])
         for path in folder.glob(f"{PREFIX}_iter_*")
@@ -37,10 +33,11 @@ def iterations(folder: Path) -> list[int]:
 
 
 def newest_whole(folder: Path, wanted: weights.Shapes) -> tuple[int | None, list[str]]:
-    """The newest snapshot that Caffe can resume from, and why newer ones cannot.
+    """Returns the iteration of the newest snapshot that Caffe can resume from.
 
-    wanted: the network's parameters. A process killed while it writes, or a full disk,
-    leaves files that end too early.
+    Beside it, sentences on the newer ones, which cannot be used: a process killed while
+    it writes, or a full disk, leaves files that end too early. wanted: the shapes of
+    the network's parameters.
     """
     skipped = []
     for iteration in iterations(folder):
@@ -66,11 +63,11 @@ def _fault(folder: Path, iteration: int, wanted: weights.Shapes) -> str | None:
     expected = relative(weights_file(folder, iteration))
     if state.learned_net != expected:
         return f"it belongs to {state.learned_net}, not to {expected}"
-    return weights_fault(weights_file(folder, iteration), wanted)
+    return _weights_fault(weights_file(folder, iteration), wanted)
 
 
-def weights_fault(path: Path, wanted: weights.Shapes) -> str | None:
-    """Why a snapshot's weights are not the network's; None where they are."""
+def _weights_fault(path: Path, wanted: weights.Shapes) -> str | None:
+    """Returns why a snapshot's weights are not the network's; None where they are."""
     try:
         network = weights.load(path)
     except UserError:
@@ -86,7 +83,7 @@ def weights_fault(path: Path, wanted: weights.Shapes) -> str | None:
 
 
 def layer_not_finite(folder: Path, iteration: int) -> str | None:
-    """The layer that spoils a snapshot's weights; None too where they are torn."""
+    """Returns a layer whose weights are not finite; None, too, where they are torn."""
     try:
         return weights.not_finite(weights.load(weights_file(folder, iteration)))
     except UserError:
@@ -94,19 +91,20 @@ def layer_not_finite(folder: Path, iteration: int) -> str | None:
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Removes all but the newest."""
+    """Removes all but the newest `keep`."""
     for iteration in iterations(folder)[keep:]:
         remove(folder, iteration)
 
 
 def remove_after(folder: Path, iteration: int) -> None:
-    """Removes those whose weights are newer than that iteration."""
+    """Removes the snapshots of later iterations."""
     for later in iterations(folder):
         if later > iteration:
             remove(folder, later)
 
 
 def remove(folder: Path, iteration: int) -> None:
+    """Removes an iteration's snapshot, whole or not."""
     # The solver's state first: without it the other is no snapshot.
     solver_state(folder, iteration).unlink(missing_ok=True)
     weights_file(folder, iteration).unlink(missing_ok=True)

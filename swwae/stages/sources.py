@@ -1,47 +1,54 @@
 """What a stage needs before it can begin, and the command that makes it."""
 
-import argparse
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from caffe.proto import caffe_pb2
 
 from generator.errors import UserError
+from generator.layers import shape_text
 from swwae.base.files import require_file
 from swwae.base.project import ROOT, relative
-from swwae.nets import data_layers, network, weights
+from swwae.nets import building, data_layers, network, weights
 from swwae.runs.run import Run
-from swwae.stages.changes import refuse_changes, refuse_changes_before
+from swwae.stages.changes import refuse_changes_before
 
-DECODER = "dec:"  # how the names of decoders begin
-
+DECODER = "dec:"
+"""How the names of a decoder's layers and blobs begin."""
 
 RELEASED = {"vgg16": "VGG_ILSVRC_16_layers.caffemodel"}
 """The pretrained classifier that its authors have released, by network."""
 
 
-def source_weights(stage: Run, options: argparse.Namespace) -> Path | None:
-    """Where the stage starts from; None: from nothing."""
-    if options.weights is not None:
-        return options.weights.absolute()
-    return None if stage.previous is None else stage.previous.final_weights
+def source_weights(run: Run, chosen: Path | None) -> Path | None:
+    """Returns the weights that a stage starts from; None where it starts from nothing.
+
+    chosen: a person's own weights (--weights); None for what the stage before has left.
+    """
+    if chosen is not None:
+        return chosen.absolute()
+    return None if run.previous is None else run.previous.final_weights
 
 
-def require_source(stage: Run, source: Path | None) -> None:
-    """Raises UserError where a stage before is missing, or out of date."""
-    if source is None or (stage.previous and source != stage.previous.final_weights):
+def require_source(run: Run, source: Path | None) -> None:
+    """Raises UserError where a stage before is missing, or out of date.
+
+    source: as `source_weights` gives it; weights of a person's own need no stage.
+    """
+    if source is None or (run.previous and source != run.previous.final_weights):
         return
-    missing = [] if stage.previous is None else stage.missing()
+    missing = run.missing()
     if not missing:
-        refuse_changes_before(stage)
+        refuse_changes_before(run)
         return
     last = missing[-1].status()
-    found = "has not been run"
+    state = "has not been run"
     if last:
-        found = f"is {last['state']} at iteration {last.get('iterations', 0):,}"
+        state = f"is {last['state']} at iteration {last.get('iterations', 0):,}"
     hint = ""
     if missing[0].stage == 0:
-        released = RELEASED.get(stage.net)
+        released = RELEASED.get(run.net)
         name = f" (such as {released})" if released else ""
         hint = (
             "\nA classifier that is trained already"
@@ -49,115 +56,147 @@ def require_source(stage: Run, source: Path | None) -> None:
         )
     commands = "".join(f"\n  {before.command}" for before in missing)
     raise UserError(
-        f"{stage.title} starts from {missing[-1].title}, which {found}; run{commands}"
+        f"{run.title} starts from {missing[-1].title}, which {state}; run{commands}"
         f"{hint}"
     )
 
 
-def require_network(stage: Run, path: Path) -> caffe_pb2.NetParameter:
-    """The network, once it is there."""
-    require_file(path, "network", stage.generator_command)
+def require_network(run: Run, path: Path) -> caffe_pb2.NetParameter:
+    """Reads a network; raises UserError, naming the generator's command, without it."""
+    require_file(path, "network", run.generator_command)
     return network.read(path)
 
 
 def require_databases(net: caffe_pb2.NetParameter, path: Path) -> None:
-    """Raises UserError where one that a network reads is not there."""
+    """Raises UserError where a database is missing that a network reads.
+
+    path: of the network's file.
+    """
     for source in data_layers.sources(net):
         folder = ROOT / source
         database = (folder / "data.mdb", folder / "CURRENT")
         if folder.is_file() or any(file.is_file() for file in database):
             continue
-        script = folder.parent / "create.py"
-        mend = "data/README.md says how one is made"
-        few = re.fullmatch(r"(?:un)?labelled(?:(\d+)_seed(\d+))?_lmdb", folder.name)
-        if few and few[1]:
-            mend = f"run data/few_labels.py --labels {few[1]} --seed {few[2]}"
-            mend += f" --data {relative(folder.parent)}"
-        elif few:
-            mend = "data/few_labels.py makes it"
-        elif script.is_file():
-            mend = f"run {relative(script)}"
         raise UserError(
-            f"the data in {source}, which {relative(path)} reads, is missing: {mend}."
+            f"the data in {source}, which {relative(path)} reads, is missing:"
+            f" {_how_made(folder)}."
         )
 
 
-def is_done(
-    stage: Run, options: argparse.Namespace, source: Path | None, target: int | None
-) -> bool:
-    """Says so if the stage has been finished.
+def _how_made(database: Path) -> str:
+    script = database.parent / "create.py"
+    few = re.fullmatch(r"(?:un)?labelled(?:(\d+)_seed(\d+))?_lmdb", database.name)
+    if few and few[1]:
+        return (
+            f"run data/few_labels.py --labels {few[1]} --seed {few[2]}"
+            f" --data {relative(database.parent)}"
+        )
+    if few:
+        return "data/few_labels.py makes it"
+    if script.is_file():
+        return f"run {relative(script)}"
+    return "data/README.md says how one is made"
 
-    Raises UserError where what it was made with has changed since.
+
+def starting_layers(
+    run: Run,
+    net: caffe_pb2.NetParameter,
+    net_path: Path,
+    source: Path | None,
+    *,
+    chosen: bool,
+) -> tuple[weights.Shapes, weights.Comparison]:
+    """Returns the shapes of a network's parameters, and which of them weights have.
+
+    source: the weights' file; None: every layer is fresh. Raises UserError where the
+    file cannot be read, Caffe refuses the network, and as `check_weights` does. (The
+    weights themselves are large, and what follows takes long: they are not kept.)
     """
-    if not stage.is_finished():
-        return False
-    refuse_changes(stage, source, options.again)
-    status = stage.status()
-    if target is not None and status["iterations"] < target:
-        done = status["iterations"]
-        print(f"{stage.title} has done {done:,} of now {target:,} iterations")
-        return False
-    iterations = f", {status['iterations']:,} iterations" if target else ""
-    print(
-        f"{stage.title} is finished{iterations}: {relative(stage.final_weights)}"
-        " (--force starts it over)"
+    incoming = None if source is None else weights.load(source)
+    shapes = building.parameter_shapes(net_path)
+    if incoming is None:
+        return shapes, weights.Comparison([], list(shapes), [], [])
+    comparison = check_weights(
+        run, net, net_path, source, shapes, incoming, chosen=chosen
     )
-    return True
+    return shapes, comparison
 
 
 def check_weights(
-    stage: Run,
+    run: Run,
     net: caffe_pb2.NetParameter,
     net_path: Path,
     source: Path,
     shapes: weights.Shapes,
     incoming: caffe_pb2.NetParameter,
-    options: argparse.Namespace,
-) -> None:
-    """Refuses weights that are not this network's.
+    *,
+    chosen: bool,
+) -> weights.Comparison:
+    """Compares weights with a stage's network; raises UserError where they don't fit.
 
-    shapes: of the network's parameters. Only stage 0 may begin with fresh layers
-    anywhere; stage 1 has fresh decoders, and a fresh classifier where the weights are
-    for other classes; later stages have fresh decoders with --weights alone.
+    shapes: of the network's parameters; incoming: the weights in `source`; chosen:
+    whether a person gave them (--weights).
+
+    Only stage 0 may begin with fresh layers anywhere; stage 1 has fresh decoders, and a
+    fresh classifier where the weights are for other classes; later stages have fresh
+    decoders with chosen weights alone.
     """
-    mend = "give weights of this network with --weights FILE."
-    if options.weights is None:
-        mend = f"make it again: {stage.previous.command} --force"
     comparison = weights.compare(shapes, incoming)
     where = relative(source)
+    fault = next(_faults(comparison, shapes, incoming, relative(net_path), where), None)
+    if fault is None:
+        types = {layer.name: layer.type for layer in net.layer}
+        for name in comparison.missing:
+            if not _may_be_fresh(run.stage, name, types[name], chosen):
+                fault = (
+                    f"layer {name} of {relative(net_path)} is not in {where}, and"
+                    f" {run.title} must not start it from random numbers:"
+                )
+                break
+    if fault is not None:
+        mend = "give weights of this network with --weights FILE."
+        if not chosen:
+            mend = f"make it again: {run.previous.command} --force"
+        raise UserError(f"{fault} {mend}")
+    return comparison
+
+
+def _faults(
+    comparison: weights.Comparison,
+    shapes: weights.Shapes,
+    incoming: caffe_pb2.NetParameter,
+    net: str,
+    source: str,
+) -> Iterator[str]:
+    """Yields what makes weights unfit for every stage.
+
+    net, source: the files of the network and the weights, as a person is told them.
+    """
     if layer := weights.not_finite(incoming):
-        raise UserError(
-            f"layer {layer} of {where} holds numbers that are not finite: {mend}"
-        )
+        yield f"layer {layer} of {source} holds numbers that are not finite:"
     if comparison.different:
         name = comparison.different[0]
         more = len(comparison.different) - 1
         others = f" ({more} more layers differ)" if more else ""
-        found = shapes_text(weights.shapes(incoming)[name])
-        raise UserError(
-            f"layer {name} has shapes {shapes_text(shapes[name])} in"
-            f" {relative(net_path)} but {found} in {where}{others}: {mend}"
+        wanted = _shapes_text(shapes[name])
+        found = _shapes_text(weights.shapes(incoming)[name])
+        yield (
+            f"layer {name} has shapes {wanted} in {net} but {found} in {source}"
+            f"{others}:"
         )
     if not comparison.copied:
         held = ", ".join(comparison.unused[:5]) or "none"
-        raise UserError(
-            f"not a single layer of {relative(net_path)} is in {where}; its layers:"
-            f" {held}{', …' if len(comparison.unused) > 5 else ''}; {mend}"
-        )
-    types = {layer.name: layer.type for layer in net.layer}
-    for name in comparison.missing:
-        if stage.stage == 0:
-            continue
-        if name.startswith(DECODER):
-            allowed = stage.stage == 1 or options.weights is not None
-        else:
-            allowed = stage.stage == 1 and types[name] == "InnerProduct"
-        if not allowed:
-            raise UserError(
-                f"layer {name} of {relative(net_path)} is not in {where}, and"
-                f" {stage.title} must not start it from random numbers: {mend}"
-            )
+        more = ", …" if len(comparison.unused) > 5 else ""
+        yield (f"not a single layer of {net} is in {source}; its layers: {held}{more};")
 
 
-def shapes_text(shapes: list[weights.Shape]) -> str:
-    return ", ".join("x".join(map(str, s)) for s in shapes)
+def _may_be_fresh(stage: int, layer: str, kind: str, chosen: bool) -> bool:
+    if stage == 0:
+        return True
+    if layer.startswith(DECODER):
+        return stage == 1 or chosen
+    return stage == 1 and kind == "InnerProduct"
+
+
+def _shapes_text(shapes: list[weights.Shape]) -> str:
+    return ", ".join(map(shape_text, shapes))

@@ -1,6 +1,5 @@
 """What is recorded of a stage in its status.json, and what is said of it."""
 
-import argparse
 import os
 import shlex
 from math import isfinite
@@ -17,22 +16,25 @@ from swwae.nets import weights
 from swwae.runs.run import Run
 from swwae.stages import changes
 
+Status = dict[str, Any]
+"""The content of a status.json."""
+
 
 def new_status(
-    stage: Run,
-    options: argparse.Namespace,
-    seed: int,
-    device: str,
-    source: Path | None,
-) -> dict[str, Any]:
-    """status.json of a session that begins; paths are relative to the project."""
+    run: Run, command: str, seed: int, device: str, source: Path | None
+) -> Status:
+    """Returns the status of a session that begins; paths are relative to the project.
+
+    command: that goes on with the stage; source: the weights it starts from. Raises
+    UserError where those cannot be read.
+    """
     return {
         "state": "running",
-        "stage": stage.stage,
-        "net": stage.net,
-        "variant": stage.variant,
-        "depth": stage.depth,
-        "command": shlex.split(options.again),
+        "stage": run.stage,
+        "net": run.net,
+        "variant": run.variant,
+        "depth": run.depth,
+        "command": shlex.split(command),
         "caffe_command": None,
         "started": now(),
         "ended": None,
@@ -41,7 +43,7 @@ def new_status(
         "device": device,
         "host": provenance.host(),
         "versions": provenance.versions(CAFFE),
-        **changes.made_with(stage),
+        **changes.made_with(run),
         "weights_in": None if source is None else file_record(source),
         "weights_out": None,
         "iterations": 0,
@@ -52,8 +54,19 @@ def new_status(
     }
 
 
-def counts(comparison: weights.Comparison, shapes: weights.Shapes) -> dict[str, Any]:
-    """How many parameters were copied and were fresh, and which layers."""
+def add_history(status: Status, before: Status, start: int) -> None:
+    """Adds what earlier sessions have recorded to the status of one that resumes.
+
+    start: the iteration that it resumes from.
+    """
+    status["seconds"] = before.get("seconds", 0.0)
+    status["peak_memory_bytes"] = before.get("peak_memory_bytes")
+    status["started"] = before.get("started", status["started"])
+    status["resumed_from"] = [*before.get("resumed_from", []), start]
+
+
+def parameter_counts(comparison: weights.Comparison, shapes: weights.Shapes) -> Status:
+    """Returns how many parameters were copied and were fresh, and which layers."""
     return {
         key: {
             "layers": names,
@@ -66,48 +79,48 @@ def counts(comparison: weights.Comparison, shapes: weights.Shapes) -> dict[str, 
     }
 
 
-def log_results(path: Path) -> dict[str, Any]:
-    """The losses and the test outputs that the log shows last."""
+def log_results(path: Path) -> Status:
+    """Returns the losses and the test outputs that a log shows last."""
     if not path.is_file():
         return {}
     log = read_log(path)
     losses = {
-        name: last(series) | {"weight": log.weights[name]}
+        name: _last_value(series) | {"weight": log.weights[name]}
         for name, series in log.train.items()
         if name in log.weights
     }
     if len(log.loss[0]):
-        losses["total"] = last(log.loss) | {"weight": 1.0}
-    return {
-        "final_losses": losses,
-        "test_outputs": {name: last(series) for name, series in log.test.items()},
-    }
+        losses["total"] = _last_value(log.loss) | {"weight": 1.0}
+    outputs = {name: _last_value(series) for name, series in log.test.items()}
+    return {"final_losses": losses, "test_outputs": outputs}
 
 
-def last(series: Series) -> dict[str, Any]:
+def _last_value(series: Series) -> Status:
     iteration, value = int(series[0][-1]), float(series[1][-1])
     return {"iteration": iteration, "value": value if isfinite(value) else str(value)}
 
 
-def end(stage: Run, status: dict[str, Any], state: str, fault: str = "") -> None:
+def record_end(run: Run, status: Status, state: str, fault: str = "") -> None:
+    """Writes that a session has ended. state: of runs.run.STATES; fault: a sentence."""
     status |= {"state": state, "ended": now()}
     if fault:
         status["fault"] = fault
-    stage.write_status(status)
+    run.write_status(status)
 
 
-def finish(stage: Run, status: dict[str, Any], iterations: int) -> None:
+def record_finish(run: Run, status: Status, iterations: int) -> None:
+    """Writes, and says, that a stage is finished and where its weights are."""
     status["iterations"] = iterations
-    status["weights_out"] = file_record(stage.final_weights)
-    end(stage, status, "finished")
+    status["weights_out"] = file_record(run.final_weights)
+    record_end(run, status, "finished")
     seconds = status["seconds"]
     took = f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
     took = f" in {took}" if seconds else ""
-    print(f"{stage.title} is finished{took}: {relative(stage.final_weights)}")
+    print(f"{run.title} is finished{took}: {relative(run.final_weights)}")
 
 
 def file_record(path: Path) -> dict[str, str]:
-    """Path, and checksum of what is there; UserError where it cannot be read."""
+    """Returns a file's path and checksum; UserError where it cannot be read."""
     try:
         return {"path": relative(path), "sha256": weights.sha256(path)}
     except OSError as error:
@@ -116,10 +129,21 @@ def file_record(path: Path) -> dict[str, str]:
         ) from error
 
 
+def recorded_file(value: Any) -> dict[str, str] | None:
+    """Returns a JSON value that is a `file_record`; None for anything else."""
+    keys = ("path", "sha256")
+    if isinstance(value, dict) and all(isinstance(value.get(k), str) for k in keys):
+        return value
+    return None
+
+
 def weight_rows(
     comparison: weights.Comparison, shapes: weights.Shapes, kept: bool
 ) -> list[tuple[str, str]]:
-    """Copied, fresh and unused layers, for a person."""
+    """Returns rows of a summary on copied, fresh and unused layers.
+
+    kept: whether the unused ones are carried along for later stages.
+    """
 
     def text(names: list[str], listed: bool) -> str:
         parameters = weights.count(s for name in names for s in shapes[name])
@@ -137,11 +161,3 @@ def weight_rows(
         what = "carried along for later stages" if kept else "not in the network"
         rows.append(("unused", f"{names} ({what})"))
     return rows
-
-
-def recorded_file(value: Any) -> dict[str, str] | None:
-    """A JSON file's record of a file, with path and sha256; None for anything else."""
-    keys = ("path", "sha256")
-    if isinstance(value, dict) and all(isinstance(value.get(k), str) for k in keys):
-        return value
-    return None

@@ -1,12 +1,9 @@
 """The log's parser, on lines as Caffe writes them."""
 
-import io
 import math
 
 import pytest
 
-from swwae.base import progress
-from swwae.base.progress import Counter, duration
 from swwae.engine.log import (
     BeginTest,
     Fatal,
@@ -18,7 +15,6 @@ from swwae.engine.log import (
     parse_line,
     read_lines,
 )
-from swwae.engine.progress import Block, Progress
 
 PREFIX = "I1124 06:20:42.123456 12345 solver.cpp:239] "
 
@@ -120,67 +116,3 @@ def test_values_of_one_blob_are_numbered():
 def test_an_empty_log():
     log = read_lines([])
     assert len(log.loss[0]) == 0 and log.train == {} and log.test == {}
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0:00"), (75, "1:15"), (3700, "1:01:40"), (-3, "0:00"), (59.6, "1:00")],
-)
-def test_duration(seconds, text):
-    assert duration(seconds) == text
-
-
-class Screen(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-OUTPUTS = [
-    Output("Train", 0, "dec:loss@data/scaled", 61.25, 1e-4),
-    Output("Train", 1, "loss", 0.3512, 1.0),
-]
-
-
-def test_a_table_is_aligned_where_there_is_no_screen():
-    stream = io.StringIO()
-    progress = Progress("stage 4", 1000, 64, stream)
-    for iteration in (0, 20, 40):
-        progress.show(Block(iteration, 0.357, 12.5, OUTPUTS))
-    progress.end()
-    lines = stream.getvalue().splitlines()
-    # header, weights, the first one, and the last one that came too soon for a line
-    assert len(lines) == 4
-    assert len({len(line) for line in lines}) == 1
-    assert "dec:loss@data/scaled" in lines[0] and "x 0.0001" in lines[1]
-    assert lines[2].split() == ["0/1000", "-", "-", "0.357", "61.25", "0.3512"]
-    assert lines[3].split()[:2] == ["40/1000", "12.5"]
-
-
-def test_a_screen_is_refreshed():
-    stream = Screen()
-    progress = Progress("stage 4", 1000, 64, stream)
-    for iteration in (0, 500):
-        progress.show(Block(iteration, 0.357, 12.5, OUTPUTS))
-    progress.end()
-    text = stream.getvalue()
-    _, second = text.split(
-        "\r\x1b[3A\x1b[J"
-    )  # from the last of three losses to the head
-    assert "500 of 1,000 (50%), 12.5 it/s, 800 images/s" in second
-    assert "x 0.0001 = 0.006125" in second
-
-
-@pytest.mark.parametrize(
-    ("stream", "shown"),
-    [
-        (io.StringIO(), "40 of 400 images (10%), 2.5/s, 2:24 left\n"),
-        (Screen(), "40 of 400 images (10%), 2.5/s, 2:24 left\r\x1b[J"),
-    ],
-)
-def test_what_is_done_is_counted(monkeypatch, stream, shown):
-    times = iter([0.0, 0.01, 16.0, 16.01, 200.0])
-    monkeypatch.setattr(progress, "monotonic", lambda: next(times))
-    count = Counter(400, "images", stream)
-    for done in (1, 40, 41, 400):  # the first and third come too soon
-        count(done)
-    assert stream.getvalue() == shown

@@ -7,11 +7,14 @@ import pytest
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
+from generator.errors import UserError
+from swwae.base import processes
+from swwae.nets import building
 from swwae.stages.activations import (
-    Findings,
-    collapsed,
-    died,
-    examine,
+    Diagnosis,
+    collapse_warning,
+    dead_warning,
+    diagnose,
 )
 from tests.helpers.linear_project import IMAGE, SCALE, Project
 
@@ -82,10 +85,10 @@ def test_the_sentence_names_what_fell_and_how_far():
         "conv1/pool": {"before": 2.0, "after": 1.9},
         "conv2/pool": {"before": 2.0, "after": 0.002},
     }
-    said = collapsed(change)
+    said = collapse_warning(change)
     assert "of conv2/pool to 0.001 of what it was" in said and "conv1" not in said
-    assert collapsed({}) is None
-    assert collapsed({"a": {"before": 1.0, "after": 0.11}}) is None
+    assert collapse_warning({}) is None
+    assert collapse_warning({"a": {"before": 1.0, "after": 0.11}}) is None
 
 
 AUTOENCODER = """
@@ -137,8 +140,23 @@ def test_a_dead_decoder_is_seen(images, filler, scale, dead, tmp_path):
     """By its first blob that does not depend on the image."""
     (tmp_path / "net.prototxt").write_text(AUTOENCODER % (images, filler))
     (tmp_path / "net.caffemodel").write_bytes(decoders(scale))
-    found = examine(tmp_path / "net.prototxt", tmp_path / "net.caffemodel", None)
-    assert found == Findings({}, dead)  # the image is none of the encoder's
+    found = diagnose(tmp_path / "net.prototxt", tmp_path / "net.caffemodel", None)
+    assert found == Diagnosis({}, dead)  # the image is none of the encoder's
+
+
+def test_it_is_seen_by_a_process_that_holds_a_gpu(monkeypatch, tmp_path):
+    """Which spawns what others fork, as do those who ask for a network's shapes."""
+    monkeypatch.setattr(processes, "_open_files", lambda: ["/dev/nvidia0"])
+    net = tmp_path / "net.prototxt"
+    net.write_text(AUTOENCODER % (50, "gaussian"))
+    (tmp_path / "net.caffemodel").write_bytes(decoders(0.0))
+    found = diagnose(net, tmp_path / "net.caffemodel", None)
+    assert found == Diagnosis({}, ["dec:f2"])
+    shapes = building.parameter_shapes(net)
+    assert shapes == {"dec:f2": [(2, 2), (2,)], "dec:f1": [(2, 2), (2,)]}
+    net.write_text(net.read_text().replace('bottom: "dec:f2"', 'bottom: "dec:f9"'))
+    with pytest.raises(UserError, match="Caffe refuses .*: Unknown bottom blob 'dec:"):
+        building.parameter_shapes(net)
 
 
 def test_stages_without_joint_training_tell_a_dead_decoder(tmp_path):
@@ -169,7 +187,7 @@ def test_stages_without_joint_training_tell_a_dead_decoder(tmp_path):
 
 
 def test_both_ruins_are_told_at_once():
-    findings = Findings({"a": {"before": 1.0, "after": 0.01}}, ["dec:b", "dec:c"])
-    assert "encoder has collapsed" in findings.warning
-    assert "dead: dec:b, dec:c is the same for every image" in findings.warning
-    assert died([]) is None and Findings({}, []).warning is None
+    diagnosis = Diagnosis({"a": {"before": 1.0, "after": 0.01}}, ["dec:b", "dec:c"])
+    assert "encoder has collapsed" in diagnosis.warning
+    assert "dead: dec:b, dec:c is the same for every image" in diagnosis.warning
+    assert dead_warning([]) is None and Diagnosis({}, []).warning is None

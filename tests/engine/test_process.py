@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from swwae.base import project
-from swwae.engine import devices, process
+from swwae.engine import process
 from swwae.engine.progress import Progress
-from swwae.runs import run
+from tests.helpers.streams import Broken
 
 PREFIX = "I1124 06:20:42.123456 12345 solver.cpp:239] "
 FINITE = [
@@ -50,13 +49,6 @@ def test_a_loss_that_is_not_finite_is_named_and_the_program_killed(tmp_path):
     assert outcome.code == -signal.SIGKILL
 
 
-class Broken(io.StringIO):
-    """What a pipe is whose reader has gone."""
-
-    def flush(self):
-        raise BrokenPipeError
-
-
 def test_a_reader_that_has_gone_stops_the_program_cleanly(tmp_path):
     slow = (
         "import signal, sys\n"
@@ -74,34 +66,6 @@ def test_a_reader_that_has_gone_stops_the_program_cleanly(tmp_path):
     assert time.monotonic() - start < 30
     assert outcome.stopped and outcome.code == 0
     assert (tmp_path / "train.log").read_text().endswith("early.\n")
-
-
-@pytest.mark.parametrize(
-    ("wanted", "iterations", "display"),
-    [(20, 469, 20), (20, 100, 10), (20, 15, 1), (20, 3, 1), (0, 1000, 100), (2, 8, 1)],
-)
-def test_short_runs_display_often_enough(wanted, iterations, display):
-    from swwae.stages.train import display_interval
-
-    assert display_interval(wanted, iterations) == display
-
-
-def test_the_last_updates_loss_is_displayed_where_a_divisor_is_near():
-    from swwae.stages.train import display_interval
-
-    for iterations in (1000, 610, 980):
-        assert iterations % display_interval(19, iterations) == 0
-
-
-def test_the_environment_reaches_the_query_for_gpus(tmp_path, monkeypatch):
-    program = tmp_path / "caffe"
-    program.write_text(
-        '#!/bin/sh\necho "Device id: $CUDA_VISIBLE_DEVICES" >&2\n'
-        '[ "$GLOG_logtostderr" = 1 ]\n'
-    )
-    program.chmod(0o755)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    assert devices.choose(program, None) == ([3], "GPU 3")
 
 
 def test_losses_of_a_test_are_watched_too(tmp_path):
@@ -130,31 +94,6 @@ def test_the_log_is_kept_over_sessions(tmp_path):
     assert [line for line in lines if line in FINITE] == FINITE
     assert lines[-1] == "whatever Caffe says"
     assert sum(line.startswith("==== ") for line in lines) == 2
-
-
-@pytest.mark.parametrize(
-    ("outcome", "words"),
-    [
-        (process.Outcome(code=-signal.SIGKILL), "memory"),
-        (process.Outcome(code=-signal.SIGSEGV), "SIGSEGV"),
-        (process.Outcome(code=5), "exit code 5"),
-        (process.Outcome(code=-6, fatal="Check failed: x "), "Check failed: x."),
-        (
-            process.Outcome(code=-6, fatal="proto.SerializeToOstream(&output)"),
-            "is the disk full",
-        ),
-    ],
-)
-def test_sentences_for_what_ended_it(tmp_path, monkeypatch, outcome, words):
-    from swwae.stages.train import fault_of
-
-    monkeypatch.setattr(project, "ROOT", tmp_path)
-    monkeypatch.setattr(project, "RUNS", tmp_path / "runs")
-    stage = run.Run("vgg16", "swwae-all", 4)
-    stage.folder.mkdir(parents=True)
-    fault = fault_of(stage, outcome)
-    assert words in fault
-    assert "runs/vgg16/swwae-all/stage4/train.log" in fault
 
 
 def test_no_fault_where_it_ended_well(tmp_path):

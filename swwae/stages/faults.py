@@ -1,0 +1,54 @@
+"""Sentences on what ended a training before its time."""
+
+import shutil
+import signal
+from pathlib import Path
+
+from swwae.base.project import relative
+from swwae.engine.process import Outcome
+from swwae.runs.run import Run
+
+
+def caffe_fault(run: Run, outcome: Outcome) -> str | None:
+    """Returns why Caffe ended before its time; None where it did not."""
+    if outcome.code == 0:
+        return None
+    log = f"The log is {relative(run.log)}."
+    if outcome.fatal:
+        space = ""
+        if "SerializeToOstream" in outcome.fatal:
+            space = f" ({free_space(run.folder)})"
+        return f"Caffe stopped: {outcome.fatal.strip()}{space}. {log}"
+    if outcome.code == -signal.SIGKILL:
+        return (
+            "caffe was killed, as is done when memory runs out: free some, or halve"
+            f" batch_size, double iter_size and start over with --force. {log}"
+        )
+    if outcome.code < 0:
+        return f"caffe died of {signal.Signals(-outcome.code).name}. {log}"
+    return f"caffe ended with exit code {outcome.code}. {log}"
+
+
+def loss_fault(name: str, value: float, iteration: int) -> str:
+    """Returns a sentence on a loss that is not finite."""
+    loss = "total loss" if name == "total loss" else f"loss {name}"
+    return f"the {loss} is {value} at iteration {iteration:,}."
+
+
+def weights_fault(layer: str, iteration: int) -> str:
+    """Returns a sentence on a layer whose weights are not finite."""
+    return (
+        f"the weights of layer {layer} are no longer finite after iteration"
+        f" {iteration:,}."
+    )
+
+
+def snapshot_fault(folder: Path) -> str:
+    """Returns a sentence on a last snapshot that ends too early."""
+    return f"the last snapshot is not whole ({free_space(folder)})."
+
+
+def free_space(folder: Path) -> str:
+    """Returns a question and an answer: the bytes that are free on a folder's disk."""
+    free = shutil.disk_usage(folder).free
+    return f"is the disk full? {free / 1e6:,.1f} MB are free"

@@ -1,0 +1,210 @@
+"""One session of `caffe train`: begun, followed, and ended as its outcome asks."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+
+from generator.errors import UserError
+from generator.variants import find_variant
+from swwae.base.files import whole_file
+from swwae.base.program import INTERRUPTED, failure
+from swwae.base.project import CAFFE, ROOT, relative
+from swwae.engine import process
+from swwae.engine.progress import Progress
+from swwae.nets import weights
+from swwae.runs.run import Run
+from swwae.stages import activations, faults, snapshots
+from swwae.stages.status import Status, log_results, record_end, record_finish
+
+KEPT_SNAPSHOTS = 2
+"""While training; the last one stays (ours)."""
+
+PARTIAL = (2, 3)
+"""Stages whose networks lack layers that later ones need: those are carried along."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a session does.
+
+    solver: the effective one.
+    target: iterations in all.
+    start: the iteration of the snapshot that it resumes from; None for the beginning.
+    source: the weights that the stage starts from; None for the fillers'.
+    comparison, shapes: of those weights with the network, and of its parameters.
+    gpus: their numbers; none for the CPU.
+    images: in an iteration; 0 where unknown.
+    command: the command line to go on with.
+    """
+
+    solver: caffe_pb2.SolverParameter
+    target: int
+    start: int | None
+    source: Path | None
+    comparison: weights.Comparison
+    shapes: weights.Shapes
+    gpus: list[int]
+    images: int
+    command: str
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session of a stage. status: its record, which it keeps up to date."""
+
+    run: Run
+    plan: Plan
+    status: Status
+
+    def carry_out(self) -> int:
+        """Trains to the target, or as far as it gets; returns the exit code."""
+        outcome = self._train()
+        self._record(outcome)
+        if outcome.not_finite:
+            fault = faults.loss_fault(*outcome.not_finite)
+            finite = self.plan.start if outcome.last is None else outcome.last
+            return self._end_diverged(fault, finite)
+        whole, _ = snapshots.newest_whole(self.run.folder, self.plan.shapes)
+        self._count_iterations(whole, outcome.seconds)
+        newest = max(snapshots.iterations(self.run.folder), default=None)
+        if newest != whole:
+            layer = snapshots.layer_not_finite(self.run.folder, newest)
+            if layer is not None:
+                fault = faults.weights_fault(layer, newest)
+                return self._end_diverged(fault, whole)
+        if outcome.stopped:
+            return self._end_interrupted()
+        fault = faults.caffe_fault(self.run, outcome)
+        if fault is None and self.status["iterations"] < self.plan.target:
+            fault = faults.snapshot_fault(self.run.folder)
+        if fault is not None:
+            return self._end_failed(fault)
+        return self._end_finished()
+
+    # --- training
+
+    def _train(self) -> process.Outcome:
+        """Runs Caffe, unless nothing is left to be done."""
+        plan = self.plan
+        command = self._caffe_command(self._write_solver())
+        self.status.update(
+            state="running",
+            caffe_command=command,
+            iterations=plan.start or 0,
+            max_iter=plan.target,
+        )
+        self.run.write_status(self.status)
+        if plan.start is not None and plan.start >= plan.target:
+            return process.Outcome()
+        progress = Progress(self.run.title, plan.target, plan.images or None)
+        return process.train(command, self.run.log, progress, self._snapshot_begins)
+
+    def _write_solver(self) -> Path:
+        path = self.run.folder / "solver.prototxt"
+        with whole_file(path, "w") as file:
+            file.write(text_format.MessageToString(self.plan.solver))
+        return path
+
+    def _caffe_command(self, solver: Path) -> list[str]:
+        plan = self.plan
+        command = [relative(CAFFE), "train", f"--solver={relative(solver)}"]
+        if plan.start is not None:
+            state = snapshots.solver_state(self.run.folder, plan.start)
+            command.append(f"--snapshot={relative(state)}")
+        elif plan.source is not None:
+            command.append(f"--weights={relative(plan.source)}")
+        if plan.gpus:
+            command.append(f"--gpu={','.join(map(str, plan.gpus))}")
+        return command
+
+    def _snapshot_begins(self, path: Path) -> None:
+        """A solver's state comes after its weights: all older snapshots are whole."""
+        if path.suffix == snapshots.SOLVER_STATE:
+            snapshots.prune(self.run.folder, KEPT_SNAPSHOTS)
+            self.status["iterations"] = snapshots.iterations(self.run.folder)[0]
+            self.run.write_status(self.status)
+
+    # --- what is known when Caffe has ended
+
+    def _record(self, outcome: process.Outcome) -> None:
+        status = self.status
+        status["seconds"] = round(status["seconds"] + outcome.seconds, 3)
+        peaks = (status["peak_memory_bytes"], outcome.peak_memory)
+        status["peak_memory_bytes"] = max(filter(None, peaks), default=None)
+        status |= log_results(self.run.log)
+
+    def _count_iterations(self, whole: int | None, seconds: float) -> None:
+        """whole: the newest whole snapshot's iteration; seconds: of the session."""
+        self.status["iterations"] = whole or 0
+        done = self.status["iterations"] - (self.plan.start or 0)
+        if seconds and done > 0:
+            self.status["iterations_per_second"] = round(done / seconds, 4)
+
+    def _end_diverged(self, fault: str, finite: int | None) -> int:
+        """Keeps the snapshots up to the last iteration that was finite."""
+        snapshots.remove_after(self.run.folder, -1 if finite is None else finite)
+        left = snapshots.iterations(self.run.folder)
+        self.status["iterations"] = left[0] if left else 0
+        record_end(self.run, self.status, "failed", fault)
+        return failure(
+            f"{fault} Lower base_lr ({self.plan.solver.base_lr:g}) in"
+            f" {relative(self.run.solver)}, or a loss's weight, and start over:"
+            f" {self.plan.command} --force"
+        )
+
+    def _end_interrupted(self) -> int:
+        record_end(self.run, self.status, "interrupted")
+        print(
+            f"stopped at iteration {self.status['iterations']:,} of"
+            f" {self.plan.target:,}; go on with {self.plan.command}"
+        )
+        return INTERRUPTED
+
+    def _end_failed(self, fault: str) -> int:
+        record_end(self.run, self.status, "failed", fault)
+        return failure(f"{fault} Go on with {self.plan.command}")
+
+    def _end_finished(self) -> int:
+        iterations = self.status["iterations"]
+        write_final_weights(self.run, self.plan, iterations)
+        self._diagnose()
+        record_finish(self.run, self.status, iterations)
+        return 0
+
+    def _diagnose(self) -> None:
+        """Records, and says, whether an encoder has collapsed or a decoder is dead."""
+        before = self.plan.source if self.run.stage == 4 else None
+        net_path = ROOT / self.plan.solver.net
+        try:
+            found = activations.diagnose(net_path, self.run.final_weights, before)
+        except UserError as error:
+            print(f"whether training ruined anything is not known: {error}")
+            return
+        if found.mean_squares:
+            self.status["activations"] = found.mean_squares
+        self.status["warning"] = found.warning
+        if found.warning:
+            print(f"warning: {found.warning}")
+
+
+def write_final_weights(run: Run, plan: Plan, iteration: int) -> None:
+    """Makes final.caffemodel of the last snapshot, which alone stays.
+
+    It has every layer's weights: also those that the stage's network lacks, but not a
+    ladder's noisy encoder, which shares its weights with the clean one.
+    """
+    last = snapshots.weights_file(run.folder, iteration)
+    if run.stage in PARTIAL:
+        final = weights.load(last)
+        incoming = weights.load(plan.source)
+        weights.copy_layers(incoming, final, plan.comparison.unused)
+        weights.save(final, run.final_weights)
+    elif find_variant(run.variant).ladder:
+        weights.save(weights.load(last), run.final_weights)
+    else:
+        with last.open("rb") as snapshot, whole_file(run.final_weights) as file:
+            shutil.copyfileobj(snapshot, file)
+    snapshots.prune(run.folder, keep=1)
