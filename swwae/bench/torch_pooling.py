@@ -19,7 +19,8 @@ Step = Callable[..., Tensor | tuple[Tensor, ...]]
 """A layer's arithmetic: its bottoms' values in, its tops' out."""
 
 
-def reason_against(layer: Layer) -> str | None:
+def pooling_reason(layer: Layer) -> str | None:
+    """Returns why a (De)Pooling layer has no counterpart; None where it has."""
     fields = layer.fields.get("pooling_param", {})
     method = fields.get("pool", "MAX")
     if fields.get("global_pooling"):
@@ -38,11 +39,12 @@ def reason_against(layer: Layer) -> str | None:
 
 
 def _pooled(layer: Layer) -> Window:
-    """The window of a pooling that is not global; the plane does not matter."""
+    """Returns the window of a pooling that is not global, of whatever plane."""
     return pooling_window(layer, (1, 1, 1))
 
 
-def pooling(layer: Layer, own: list, in_place: bool) -> Step:
+def pooling(layer: Layer, parameters: list, in_place: bool) -> Step:
+    """Returns the arithmetic of a Pooling layer; its second top are the switches."""
     fields = layer.fields.get("pooling_param", {})
     up = fields.get("round_mode", "CEIL") == "CEIL"
     switches = len(layer.tops) > 1
@@ -57,7 +59,8 @@ def pooling(layer: Layer, own: list, in_place: bool) -> Step:
     return step
 
 
-def depooling(layer: Layer, own: list, in_place: bool) -> Step:
+def depooling(layer: Layer, parameters: list, in_place: bool) -> Step:
+    """Returns the arithmetic of a Depooling layer, by switches or to a fixed place."""
     fields = layer.fields["pooling_param"]
     fixed = fields.get("pool", "MAX") == "FIX"
     window = _pooled(layer)
@@ -116,6 +119,7 @@ def depooling(layer: Layer, own: list, in_place: bool) -> Step:
 
 
 def _layout(x: Tensor) -> torch.memory_format:
+    """Returns the layout that a tensor is in."""
     last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     return torch.channels_last if last else torch.contiguous_format
 
@@ -123,8 +127,8 @@ def _layout(x: Tensor) -> torch.memory_format:
 def _fixed_places(
     fields: Mapping, window: Window, pooled: Sequence[int], plane: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """(rows, columns) that the values go to: the place in the window, or the nearest
-    that the padding or the edge leaves (fork/README.md)."""
+    """Returns (rows, columns) that the values go to: the place in the window, or the
+    nearest one that the padding or the edge leaves (fork/README.md)."""
     sides = []
     for axis, name in enumerate(("fix_y", "fix_x")):
         kernel, stride, pad = (
@@ -142,7 +146,7 @@ def _fixed_places(
 
 
 def _as_slice(places: list[int]) -> slice | None:
-    """The slice that a list of places is; None where they are not evenly apart."""
+    """Returns the slice that places are; None where they are not evenly apart."""
     step = places[1] - places[0] if len(places) > 1 else 1
     if step < 1 or places != list(range(places[0], places[-1] + 1, step)):
         return None
