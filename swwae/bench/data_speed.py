@@ -119,7 +119,7 @@ def measure_all(
                 f"repetition {repetition + 1} of {repetitions},"
                 f" {threads} threads: {rate:.0f} images/s"
             )
-    return [Measurement(threads, tuple(each)) for threads, each in rates.items()]
+    return [Measurement(threads, tuple(found)) for threads, found in rates.items()]
 
 
 def measure(text: str, phase: str, threads: int, seconds: float) -> float:

@@ -26,9 +26,11 @@ class Job:
 
     @classmethod
     def from_json(cls, text: str) -> "Job":
+        """Returns the job that `to_json` wrote."""
         return cls(**json.loads(text))
 
     def to_json(self) -> str:
+        """Returns the job as JSON, for the command line of `serve`."""
         return json.dumps(asdict(self))
 
 

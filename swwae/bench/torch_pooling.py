@@ -63,59 +63,77 @@ def depooling(layer: Layer, parameters: list, in_place: bool) -> Step:
     """Returns the arithmetic of a Depooling layer, by switches or to a fixed place."""
     fields = layer.fields["pooling_param"]
     fixed = fields.get("pool", "MAX") == "FIX"
-    window = _pooled(layer)
-    like = len(layer.bottoms) > (1 if fixed else 2)
-    counted = len(layer.tops) > 1
-    places: dict[tuple[int, ...], tuple[list[int], list[int]]] = {}
+    arithmetic = _Depooling(
+        fields,
+        _pooled(layer),
+        shaped=len(layer.bottoms) > (1 if fixed else 2),
+        counted=len(layer.tops) > 1,
+    )
+    return arithmetic.to_place if fixed else arithmetic.by_switches
 
-    def plane_of(x: Tensor, bottoms: tuple[Tensor, ...]) -> tuple[int, ...]:
-        if like:
-            return tuple(bottoms[-1].shape[2:])
-        return tuple(
-            (length - 1) * s + k - 2 * p
-            for length, s, k, p in zip(
-                x.shape[2:], window.stride, window.kernel, window.pad, strict=True
-            )
-        )
 
-    def by_switches(x: Tensor, *bottoms: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        plane, switches = plane_of(x, bottoms), bottoms[0]
-        if not window.overlaps and not counted:
+class _Depooling:
+    """Unpools values (N, C, h, w).
+
+    shaped: whether the last bottom has the shape of the result. counted: whether the
+    second top is how many values landed on each place.
+    """
+
+    def __init__(
+        self, fields: Mapping, window: Window, shaped: bool, counted: bool
+    ) -> None:
+        self._fields = fields
+        self._window = window
+        self._shaped = shaped
+        self._counted = counted
+        self._places: dict[tuple[int, ...], tuple[list[int], list[int]]] = {}
+
+    def by_switches(
+        self, x: Tensor, switches: Tensor, *shape: Tensor
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        window, plane = self._window, self._plane(x, shape)
+        if not window.overlaps and not self._counted:
             return F.max_unpool2d(
                 x, switches, window.kernel, window.stride, window.pad, plane
             )
         at = switches.flatten(2)
-        shape = (*x.shape[:2], prod(plane))
-        sums = x.new_zeros(shape).scatter_add(2, at, x.flatten(2))
+        flat = (*x.shape[:2], prod(plane))
+        sums = x.new_zeros(flat).scatter_add(2, at, x.flatten(2))
         sums = sums.unflatten(2, plane)
-        if not counted:
+        if not self._counted:
             return sums
         ones = torch.ones((), dtype=x.dtype).expand(at.shape)
-        count = torch.zeros(shape, dtype=x.dtype).scatter_add_(2, at, ones)
+        count = torch.zeros(flat, dtype=x.dtype).scatter_add_(2, at, ones)
         return sums, count.unflatten(2, plane)
 
-    def to_place(x: Tensor, *bottoms: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        plane = plane_of(x, bottoms)
+    def to_place(self, x: Tensor, *shape: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        plane = self._plane(x, shape)
         key = (*x.shape[2:], *plane)
-        if key not in places:
-            places[key] = _fixed_places(fields, window, x.shape[2:], plane)
-        rows, columns = places[key]
+        if key not in self._places:
+            pooled = x.shape[2:]
+            self._places[key] = _fixed_places(self._fields, self._window, pooled, plane)
+        rows, columns = self._places[key]
         regular = [_as_slice(side) for side in (rows, columns)]
-        if None not in regular and not counted:
-            shape = (*x.shape[:2], *plane)
-            y = torch.empty(shape, memory_format=_layout(x)).zero_()
+        if None not in regular and not self._counted:
+            y = torch.empty((*x.shape[:2], *plane), memory_format=_layout(x)).zero_()
             y[:, :, regular[0], regular[1]] = x
             return y
         row, column = torch.tensor(rows), torch.tensor(columns)
         at = (row[:, None] * plane[1] + column).flatten()
-        shape = (*x.shape[:2], prod(plane))
-        y = x.new_zeros(shape).index_add(2, at, x.flatten(2)).unflatten(2, plane)
-        if not counted:
+        flat = (*x.shape[:2], prod(plane))
+        y = x.new_zeros(flat).index_add(2, at, x.flatten(2)).unflatten(2, plane)
+        if not self._counted:
             return y
-        ones = torch.ones((*shape[:2], len(at)))
-        return y, torch.zeros(shape).index_add_(2, at, ones).unflatten(2, plane)
+        ones = torch.ones((*flat[:2], len(at)))
+        return y, torch.zeros(flat).index_add_(2, at, ones).unflatten(2, plane)
 
-    return to_place if fixed else by_switches
+    def _plane(self, x: Tensor, shape: tuple[Tensor, ...]) -> tuple[int, ...]:
+        """Returns the result's height and width."""
+        if self._shaped:
+            return tuple(shape[-1].shape[2:])
+        window = self._window
+        sides = zip(x.shape[2:], window.stride, window.kernel, window.pad, strict=True)
+        return tuple((length - 1) * s + k - 2 * p for length, s, k, p in sides)
 
 
 def _layout(x: Tensor) -> torch.memory_format:

@@ -16,7 +16,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from swwae.base.arguments import at_least
+from swwae.base.arguments import at_least, number
 from swwae.base.files import check_writable, write_json
 from swwae.base.project import relative
 from swwae.bench.data_speed import PHASES, layer_on, layers_of, measure_all, report
@@ -27,14 +27,7 @@ MOST_THREADS = 1024
 
 
 def _thread_counts(text: str) -> list[int]:
-    return [at_least(1, MOST_THREADS)(number) for number in text.split(",")]
-
-
-def _duration(text: str) -> float:
-    seconds = float(text)
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds above 0")
-    return seconds
+    return [at_least(1, MOST_THREADS)(part) for part in text.split(",")]
 
 
 def _arguments() -> argparse.Namespace:
@@ -78,7 +71,11 @@ def _arguments() -> argparse.Namespace:
         "--repetitions", type=at_least(1), default=5, metavar="N", help="%(default)s"
     )
     parser.add_argument(
-        "--seconds", type=_duration, default=4, metavar="S", help="of each; %(default)s"
+        "--seconds",
+        type=number(lambda x: math.isfinite(x) and x > 0, "number of seconds above 0"),
+        default=4,
+        metavar="S",
+        help="of each; %(default)s",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also written here")
     options = parser.parse_args()

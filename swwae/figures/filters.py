@@ -38,10 +38,10 @@ WIDEST = 480
 
 @dataclass(frozen=True)
 class Change:
-    """Of a layer's weights w0 -> w1, biases apart; shares, not percent.
+    """How much a layer's weights changed, w0 -> w1, without biases; not in percent.
 
-    relative: mean |w1 - w0| / mean |w0|, which the figure shows. The mean of the
-        elements' own |w1 - w0| / |w0| would be a matter of the few that were nearly 0.
+    relative: mean |w1 - w0| / mean |w0|, which the figure shows. The mean of
+        |w1 - w0| / |w0| would depend on the few elements that were nearly 0.
     median: of |w1 - w0| / |w0| over the elements with w0 other than 0.
     """
 

@@ -48,6 +48,7 @@ class Seeds:
 
     @property
     def mean(self) -> float:
+        """Returns the mean over the seeds, in percent."""
         return float(np.mean(list(self.errors.values())))
 
     @property
@@ -62,23 +63,23 @@ def read(path: Path) -> list[dict]:
 
     Raises UserError where it holds none, or one lacks what TYPES names.
     """
-    made = "it is written by tools/reproduce.sh."
+    hint = "it is written by tools/reproduce.sh."
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(
-            f"{relative(path)} cannot be read: {error.strerror}; {made}"
+            f"{relative(path)} cannot be read: {error.strerror}; {hint}"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{relative(path)} is no JSON file: {error}; {made}") from error
+        raise UserError(f"{relative(path)} is no JSON file: {error}; {hint}") from error
     rows = value.get("rows") if isinstance(value, dict) else None
     if not isinstance(rows, list) or not rows:
-        raise UserError(f"{relative(path)} has no list of 'rows'; {made}")
+        raise UserError(f"{relative(path)} has no list of 'rows'; {hint}")
     for place, row in enumerate(rows):
         for key, types in TYPES.items():
             if not isinstance(row, dict) or not _has_type(row.get(key, ...), types):
                 raise UserError(
-                    f"{relative(path)}: row {place} has no '{key}' as expected; {made}"
+                    f"{relative(path)}: row {place} has no '{key}' as expected; {hint}"
                 )
     return rows
 

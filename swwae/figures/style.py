@@ -67,7 +67,7 @@ def style() -> AbstractContextManager:
 
 @dataclass(frozen=True)
 class Mark:
-    """How one of several things of a kind is drawn."""
+    """How one of several runs or models is drawn: told apart in colour and in grey."""
 
     color: tuple[float, float, float, float]
     line: str

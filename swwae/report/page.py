@@ -115,14 +115,14 @@ def title(experiment: Experiment) -> str:
 def page(
     shown: Tables,
     pictures: Pictures,
-    made: str,
+    created: str,
     command: str,
     refresh: int | None = None,
 ) -> str:
     """Renders the whole page.
 
-    made: when, as text; command: the command line that makes it. refresh: seconds after
-    which the page asks for /data.json, and again; None: it asks for nothing.
+    created: when, as text; command: the command line that makes it. refresh: seconds
+    between the page's questions for /data.json; None: it asks for nothing.
     """
     style, script = _text("report.css"), _text("report.js")
     changes = [
@@ -143,7 +143,7 @@ def page(
                 )
             ),
             largest_change=max(filter(isfinite, changes), default=0) or 1,
-            made=made,
+            created=created,
             command=command,
             live=refresh,
             policy=_security_policy(style, script, asks=refresh is not None),

@@ -44,7 +44,7 @@ class Report:
         self._notices = notices
         self._command = command
         self._progress = progress
-        self._made = now()
+        self._created = now()
         self._drawing = Lock()
         self._draw(experiment)
 
@@ -64,7 +64,7 @@ class Report:
         return page(
             self._tables(experiment),
             self._pictures,
-            made=self._made,
+            created=self._created,
             command=self._command,
             refresh=refresh,
         )

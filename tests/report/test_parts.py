@@ -350,7 +350,7 @@ def test_what_files_say_is_text(tmp_path):
     write(run, "failed", fault=attack, device=attack)
     run.log.write_text(log_lines(0, 2.5).replace("loss = 2.5 (", f"{attack} = 2.5 ("))
     shown = tables_of(collect([run.folder]), [])
-    text = page(shown, Pictures(None, []), made="today", command=attack)
+    text = page(shown, Pictures(None, []), created="today", command=attack)
     assert "<script>alert" not in text
     assert text.count("<script>") == 1 and text.count("</script>") == 2
 
@@ -362,7 +362,7 @@ def test_what_is_no_number_or_no_text_leaves_the_page_whole(tmp_path):
     change = {"conv1": math.nan, "conv2": 5.0}
     shown = tables_of(collect([run.folder]), [])
     pictures = Pictures(None, [Filters("baseline", None, None, None, change)])
-    text = page(shown, pictures, made="today", command="\udcff")
+    text = page(shown, pictures, created="today", command="\udcff")
     text.encode()
     start = text.index('<script type="application/json" id="data">')
     source = text[text.index(">", start) + 1 : text.index("</script>", start)]
