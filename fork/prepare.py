@@ -13,6 +13,7 @@ import contextlib
 import filecmp
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,12 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 # What every Caffe tree has, and what of somebody's tree is not source.
 LANDMARKS = ("src/caffe/proto/caffe.proto", "src/caffe/net.cpp", "CMakeLists.txt")
+BEGIN, END = "// >>> taken out", "// <<< taken out"
+"""A patch puts lines that begin so around what it takes out of a file."""
+
+PATCHED = r"^\+\+\+ b/(\S+)"
+"""The name of a file that a patch changes."""
+
 NOT_SOURCE = {".git", ".pc", "build", ".build_release", ".build_debug", "distribute"}
 
 
@@ -270,6 +277,39 @@ def apply_series(tree: Path) -> None:
             )
 
 
+def without_marked(text: str) -> str | None:
+    """The lines that no pair of marks encloses; None where the marks do not pair."""
+    kept, inside = [], False
+    for line in text.splitlines(keepends=True):
+        if line.strip().startswith(END if inside else BEGIN):
+            inside = not inside
+        elif line.strip().startswith((BEGIN, END)):
+            return None
+        elif not inside:
+            kept.append(line)
+    return None if inside else "".join(kept)
+
+
+def take_out(tree: Path) -> None:
+    """Removes what patches have marked, from a line with BEGIN to the next with END.
+
+    This is how a patch takes upstream's lines out without quoting them.
+    """
+    series = read_series(FORK / "patches/series")
+    texts = (patch.read_text(encoding="utf-8") for patch in series)
+    names = {name for text in texts for name in re.findall(PATCHED, text, re.MULTILINE)}
+    for path in sorted(tree / name for name in names if (tree / name).is_file()):
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        kept = without_marked(text)
+        if kept is None:
+            raise Refusal(
+                f"'{BEGIN}' and '{END}', with which fork/patches mark lines, do not"
+                f" pair in {path.relative_to(tree)}: restore the patches."
+            )
+        if kept != text:
+            path.write_text(kept, encoding="utf-8", errors="surrogateescape")
+
+
 def sync(fresh: Path, tree: Path) -> int:
     """Makes `tree` equal `fresh`, touching only files that differ; how many did.
 
@@ -306,6 +346,7 @@ def prepare(tree: Path) -> None:
             print(f"copying Caffe's source from {source}", flush=True)
             copy_source(source, fresh)
         apply_series(fresh)
+        take_out(fresh)
         shutil.copytree(FORK / "src", fresh, dirs_exist_ok=True)
         changed = sync(fresh, tree)
     print(f"source prepared; files new or changed: {changed}", flush=True)

@@ -78,6 +78,33 @@ def test_local_tree_is_copied_patched_and_left_alone(fork, upstream, tmp_path):
     assert [path.name for path in tree.parent.iterdir()] == ["caffe-src"]
 
 
+MARKING = """\
+--- a/hello.txt
++++ b/hello.txt
+@@ -1,3 +1,5 @@
+ one
++// >>> taken out: upstream's
+ hello
++// <<< taken out
+ three
+"""
+
+
+def test_what_a_patch_marks_is_taken_out(fork, upstream, tmp_path):
+    (fork / "patches/hello.patch").write_text(MARKING)
+    tree = tmp_path / "project/build/caffe-src"
+    prepare.prepare(tree)
+    assert (tree / "hello.txt").read_text() == "one\nthree\n"
+    assert (upstream / "hello.txt").read_text() == "one\nhello\nthree\n"
+
+
+def test_marks_that_do_not_pair_are_refused(fork, upstream, tmp_path):
+    half = MARKING.replace("+// <<< taken out\n", "").replace("+1,5", "+1,4")
+    (fork / "patches/hello.patch").write_text(half)
+    with pytest.raises(prepare.Refusal, match="do not pair in hello.txt"):
+        prepare.prepare(tmp_path / "project/build/caffe-src")
+
+
 def test_only_what_changed_is_touched(fork, upstream, tmp_path):
     tree = tmp_path / "project/build/caffe-src"
     prepare.prepare(tree)

@@ -27,7 +27,7 @@ fi
 fork/build.sh
 data/fashion_mnist/create.py
 
-# Stock layers gain nothing from a second thread: several trainings at a time do.
+# One thread each: three trainings run at a time below, which fill two or three cores.
 export OMP_NUM_THREADS=1
 
 # shellcheck disable=SC2046 # --max-iter and its value are two words, or none

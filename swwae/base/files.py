@@ -59,5 +59,7 @@ def write_json(path: Path, value: Any) -> None:
     finite, which JSON does not have.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    with whole_file(path, "w") as file:
-        file.write(text + "\n")
+    # Names of files need not be UTF-8: their odd bytes, as Python has them, become
+    # JSON's \udc80 to \udcff.
+    with whole_file(path) as file:
+        file.write(f"{text}\n".encode("utf-8", "backslashreplace"))

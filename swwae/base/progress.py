@@ -91,7 +91,7 @@ class Display:
 class Counter:
     """How many of `total` are done, how fast, and how long the rest takes.
 
-    what: they are, such as "images". total: 0 where it is unknown.
+    Call it with the number that is done. At the total, what was passing goes.
     """
 
     def __init__(
@@ -100,10 +100,19 @@ class Counter:
         what: str,
         stream: TextIO | None = None,
         line_interval: float = LINE_INTERVAL,
+        title: str = "",
+        already: int = 0,
+        keep_last: bool = False,
     ) -> None:
-        """stream: stderr where it is None."""
+        """total: 0 where it is unknown. what: is counted, such as "images". stream:
+        stderr where it is None. title: put before each line. already: how many an
+        earlier run has done, which say nothing of the speed. keep_last: whether a line
+        stays that shows the total."""
         self._total = total
         self._what = what
+        self._title = f"{title}: " if title else ""
+        self._already = already
+        self._keep_last = keep_last
         self._display = Display(
             sys.stderr if stream is None else stream,
             line_interval=line_interval,
@@ -112,19 +121,29 @@ class Counter:
 
     def __call__(self, done: int) -> None:
         now = monotonic()
-        if done == self._total:
+        seconds = now - self._display.began
+        if done == self._total and self._keep_last:
+            self._display.print_line(self._line(done, seconds))
+        elif done == self._total:
             self._display.clear()
         elif self._display.is_due(now):
-            self._display.show(self._line(done, now - self._display.began))
+            self._display.show(self._line(done, seconds))
+
+    def clear(self) -> None:
+        """Takes what was passing off the terminal, where the total is unknown."""
+        self._display.clear()
 
     def _line(self, done: int, seconds: float) -> str:
-        rate = done / seconds if seconds else 0.0
+        rate = (done - self._already) / seconds if seconds else 0.0
         speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
-        line = f"{done:,}"
+        line = f"{self._title}{done:,}"
         if self._total:
             line += f" of {self._total:,}"
-        line += f" {self._what}, {speed}/s"
-        if self._total and rate:
+        line += f" {self._what}"
+        if self._total:
+            line += f" ({done / self._total:.0%})"
+        line += f", {speed}/s"
+        if self._total > done and rate:
             line += f", {duration((self._total - done) / rate)} left"
         return line
 

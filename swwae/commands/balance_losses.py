@@ -12,22 +12,20 @@ Losses are Caffe's, 1/(2N) of the sum over N images: half the paper's.
 import argparse
 import math
 import signal
+from collections.abc import Sequence
+from pathlib import Path
 
 from generator.errors import UserError
+from generator.rates import Figures
 from generator.variants import find_variant
 from swwae.base.arguments import at_least, number
-from swwae.base.files import check_writable, require_file
+from swwae.base.files import check_writable, require_file, write_json
 from swwae.base.project import BUILD_COMMAND, CAFFE, relative
 from swwae.base.tables import print_summary
 from swwae.commands import options
 from swwae.engine import devices
-from swwae.engine.trial import CLASSIFICATION, reconstructions
-from swwae.nets import (
-    building,
-    data_layers,
-    network,
-    weights,
-)
+from swwae.engine.trial import reconstructions
+from swwae.nets import building, data_layers, network, weights
 from swwae.runs.run import Run
 from swwae.stages.sources import (
     check_weights,
@@ -37,35 +35,38 @@ from swwae.stages.sources import (
     source_weights,
 )
 from swwae.stages.status import weight_rows
-from swwae.tuning import rates
 from swwae.tuning.balance import (
-    PROGRAM,
     Balance,
-    _input,
-    common,
-    conclude,
-    measured,
-    rounded,
-    table,
+    balance_json,
+    balance_table,
+    balanced,
+    check_variant,
+    classification_loss,
+    common_target,
+    decoder_input,
+    measure_losses,
 )
+from swwae.tuning.rates import (
+    add_to_rates_file,
+    command_line,
+    print_next_commands,
+    read_rates_file,
+)
+
+PROGRAM = "balance_losses.py"
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends Caffe, too
     variant = find_variant(options.variant)
-    if not variant.has_decoder:
-        raise UserError(f"{variant.name} has no decoder, and so no losses to balance.")
-    if not variant.all_losses and options.target is None and options.ratio is None:
-        raise UserError(
-            f"{variant.name} reconstructs the image alone: there is nothing to balance"
-            " its loss with but --target or --ratio."
-        )
+    has_target = options.target is not None or options.ratio is not None
+    check_variant(variant, has_target)
     if not CAFFE.is_file():
         raise UserError(f"the patched Caffe is not built: run {BUILD_COMMAND}")
     if options.json:
         check_writable(options.json)
-    rates.read(options.net)  # refuses what could not be written to in the end
+    read_rates_file(options.net)  # refuses what could not be written to in the end
     joint = Run(options.net, variant.name, 4)
     first = Run(options.net, variant.name, 3) if variant.stacked else joint
     net = require_network(joint, joint.network)
@@ -89,26 +90,64 @@ def main(arguments: list[str] | None = None) -> int:
             ("network", relative(joint.network)),
             ("weights", relative(source)),
             *weight_rows(comparison, shapes, kept=False),
-            ("decoder", _input(variant.stacked)),
+            ("decoder", decoder_input(variant.stacked)),
             ("device", device),
         ],
     )
-    solver.random_seed = options.seed
-    solver.max_iter = options.batches
-    raw = measured(net, shapes, solver, source, gpus[0] if gpus else None)
-    losses = reconstructions(net)
-    classification = sum(
-        raw[layer.top[0]] * (layer.loss_weight[0] if layer.loss_weight else 1)
-        for layer in net.layer
-        if layer.type == CLASSIFICATION and data_layers.in_training(layer)
+    raw = measure_losses(
+        net,
+        shapes,
+        solver,
+        source,
+        options.batches,
+        options.seed,
+        gpus[0] if gpus else None,
     )
-    target = common(options, losses, raw, classification)
-    balances = [
-        Balance(loss, raw[loss.blob], rounded(target / raw[loss.blob]))
-        for loss in losses
-    ]
-    print(table(balances, classification))
-    return conclude(options, balances, classification, source)
+    losses = reconstructions(net)
+    classification = classification_loss(net, raw)
+    target = common_target(
+        options.net, losses, raw, classification, options.target, options.ratio
+    )
+    balances = balanced(losses, raw, target)
+    print(f"\n{balance_table(balances, classification)}")
+    _write(balances, classification, options, source)
+    return 0
+
+
+def _write(
+    balances: Sequence[Balance],
+    classification: float,
+    options: argparse.Namespace,
+    source: Path,
+) -> None:
+    """Writes JSON and rates.json."""
+    command = command_line(
+        PROGRAM,
+        {
+            "net": options.net,
+            "variant": options.variant,
+            "weights": relative(source) if options.weights else None,
+            "batches": options.batches,
+            "target": options.target,
+            "ratio": options.ratio,
+            "seed": options.seed,
+        },
+    )
+    if options.json:
+        content = {
+            "net": options.net,
+            "variant": options.variant,
+            "command": command,
+            "weights": relative(source),
+            "batches": options.batches,
+            "classification_loss": classification or None,
+            "losses": balance_json(balances),
+        }
+        write_json(options.json, content)
+    values = {balance.loss.index: balance.weight for balance in balances}
+    figures = Figures(values, command, options.batches)
+    path = add_to_rates_file(options.net, loss_weights={options.variant: figures})
+    print_next_commands(path, options.net, options.variant)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    options.add_arguments(
+    options.add_tuning_arguments(
         parser, weights="measure with this .caffemodel (default: stage 2)"
     )
     parser.add_argument("--variant", default="swwae-all", help="default: %(default)s")

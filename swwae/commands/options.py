@@ -1,6 +1,7 @@
-"""A trained network, ready to classify and to reconstruct."""
+"""Options that several commands share."""
 
 import argparse
+import os
 from pathlib import Path
 
 from swwae.base.arguments import at_least
@@ -8,7 +9,7 @@ from swwae.stages.initialise import DEFAULT_SEED
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that choose a Model."""
+    """Adds the options that choose a network and its weights."""
     parser.add_argument("--net", required=True)
     parser.add_argument("--variant", required=True)
     parser.add_argument(
@@ -25,9 +26,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_arguments(parser: argparse.ArgumentParser, weights: str) -> None:
-    """--net, --weights, --seed and --json, which every program that finds something
-    has; weights: what --weights is for."""
+def add_tuning_arguments(parser: argparse.ArgumentParser, weights: str) -> None:
+    """Adds --net, --weights, --seed and --json, which every program has that finds
+    figures by trial. weights: what --weights is for."""
     parser.add_argument("--net", default="vgg16", help="default: %(default)s")
     parser.add_argument("--weights", type=Path, metavar="FILE", help=weights)
     parser.add_argument(
@@ -39,4 +40,15 @@ def add_arguments(parser: argparse.ArgumentParser, weights: str) -> None:
     )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write all that was found"
+    )
+
+
+def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --jobs, which every program has that runs others in a schedule."""
+    parser.add_argument(
+        "--jobs",
+        type=at_least(1),
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="commands at a time, of one thread each (default: one a core)",
     )

@@ -9,9 +9,10 @@ MODULE = "caffe.proto.caffe_pb2"
 
 
 def _schema() -> ModuleType:
-    """What `from caffe.proto import caffe_pb2` gives; ImportError without pycaffe.
+    """Returns what `from caffe.proto import caffe_pb2` gives.
 
-    It is the same module for whoever says that later: protobuf takes no schema twice.
+    It is the same module for a later import of that kind: protobuf takes no schema
+    twice. Raises ImportError without pycaffe.
     """
     if MODULE in sys.modules:
         return sys.modules[MODULE]

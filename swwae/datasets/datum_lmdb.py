@@ -1,120 +1,112 @@
 """Writes labelled images as an LMDB of Caffe Datums, whole or not at all.
 
-`write` makes a folder that Caffe's Data layer reads (`backend: LMDB`): `data.mdb`,
-with keys `00000000`, `00000001`, … and one `Datum` each, and `info.json`, which says
-what is in there. It works in `<name>.partial` and renames at the end, so a folder
-with the final name is complete. `check` reads such a folder back.
+`write` makes a folder that Caffe's Data layer reads (`backend: LMDB`), with keys
+`00000000`, `00000001`, … and one `Datum` each. `check` reads such a folder back.
 """
 
 import hashlib
-import json
 import math
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from generator.errors import UserError
-from swwae.base.locks import Held, locked
+from swwae.base.files import write_json
+from swwae.datasets.database_folders import (
+    DATABASE,
+    INFO,
+    clear_leftovers,
+    megabytes,
+    partial_of,
+    put_in_place,
+    read_info,
+)
 from swwae.datasets.datum import Datum
 from swwae.datasets.labelled_images import LabelledImages
 
-INFO = "info.json"
+BATCH = 1000
+"""Images a transaction, as Caffe's own converters do."""
 
-
-DATABASE = "data.mdb"
-
-
-BATCH = 1000  # images a transaction, as Caffe's own converters do
-
-
-# LMDB's layout, to foretell a file's size: two nodes at least must fit a page, or
-# the value goes to pages of its own.
+# LMDB's layout, to estimate a file's size: two nodes at least must fit a page, or the
+# value goes to pages of its own.
 PAGE = 4096
-
-
 PAGE_HEADER = 16
-
-
 NODE_HEADER = 8
-
-
 SLOT = 2
-
-
 KEY = 8
-
-
-DATUM_FIELDS = 24  # a Datum's bytes besides the pixels, at most
-
-
-Progress = Callable[[int, int], None]
+DATUM_FIELDS = 24
+"""A Datum's bytes besides the pixels, at most."""
 
 
 def write(
-    path: Path, data: LabelledImages, made_with: dict, progress: Progress
-) -> dict:
-    """Store `data`, in its order, as the LMDB folder `path`; return its info.
+    path: Path,
+    data: LabelledImages,
+    details: dict[str, Any],
+    progress: Callable[[int], None],
+) -> dict[str, Any]:
+    """Stores `data`, in its order, as the LMDB folder `path`; returns its info.
 
-    `made_with` joins the info: how the data were prepared. `progress(done, total)` is
-    called as images are stored. A folder that is already at `path` is replaced, once
-    the new one is complete. Raises UserError where the disk is full.
+    details: join the info: how the data were prepared. `progress(done)` is called as
+    images are stored. A folder that is already at `path` is replaced, once the new one
+    is complete. Raises UserError where the disk is full.
     """
-    partial = partial_of(path)
+    return write_records(
+        path,
+        _records(data),
+        _description(data) | details,
+        database_bytes(len(data), data.shape),
+        progress,
+        "make room, or choose another folder with --out",
+    )
+
+
+def write_records(
+    path: Path,
+    records: Iterable[bytes],
+    info: dict[str, Any],
+    size: int,
+    progress: Callable[[int], None],
+    remedy: str,
+) -> dict[str, Any]:
+    """Stores serialised Datums, in their order, as the LMDB folder `path`.
+
+    info: to which the SHA-256 of all records and the bytes of the file are added; it is
+    returned then. size: bytes that the database takes at most, about. `progress(done)`
+    is called with every thousand. remedy: ends the sentence of the UserError that is
+    raised where the disk is full.
+    """
     clear_leftovers(path)
+    partial = partial_of(path)
     try:
         partial.mkdir(parents=True)
-        digest = _write_records(partial, data, progress)
-        size = (partial / DATABASE).stat().st_size
-        info = {**_describe(data, digest), "bytes": size, **made_with}
-        (partial / INFO).write_text(json.dumps(info, indent=2) + "\n")
+        digest = _fill(partial, records, 2 * size, progress)
+        size_of_file = (partial / DATABASE).stat().st_size
+        info = info | {"records_sha256": digest, "bytes": size_of_file}
+        write_json(partial / INFO, info)
         put_in_place(path)
     except (lmdb.Error, OSError) as error:
         raise UserError(
-            f"{path} cannot be written ({error}): it takes "
-            f"{megabytes(database_bytes(len(data), data.shape))}; make room, or choose "
-            "another folder with --out"
+            f"{path} cannot be written ({error}): it takes {megabytes(size)}; {remedy}"
         ) from error
     finally:
         clear_leftovers(path)
     return info
 
 
-def read_info(path: Path) -> dict:
-    """The info of a complete database; raises UserError where `path` is none.
-
-    The size is compared too: LMDB itself would die of a truncated file (SIGBUS).
-    """
-    if not os.path.lexists(path):
-        raise UserError(f"there is no database {path}: make it first")
-    try:
-        info = json.loads((path / INFO).read_text())
-        promised = info["bytes"]
-        found = (path / DATABASE).stat().st_size
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is not a database made here (no fitting {INFO} and {DATABASE})"
-        ) from error
-    if found != promised:
-        raise UserError(
-            f"{path / DATABASE} is damaged: expected {promised} bytes, found {found}"
-        )
-    return info
-
-
-def check(path: Path) -> dict:
-    """Read every record of the database `path` and compare with its info.
+def check(path: Path) -> dict[str, Any]:
+    """Reads every record of the database `path` and compares it with its info.
 
     Returns the info. Raises UserError, naming the first thing that differs.
     """
     info = read_info(path)
     try:
-        found = _describe(*_read_records(path))
+        data, digest = _read_records(path)
+        found = _description(data) | {"records_sha256": digest}
     except (lmdb.Error, DecodeError, ValueError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
     for name, value in found.items():
@@ -125,17 +117,10 @@ def check(path: Path) -> dict:
     return info
 
 
-def is_replaceable(path: Path) -> bool:
-    """Whether `path` is free, or an LMDB folder (and not something of the user's)."""
-    if not os.path.lexists(path):
-        return True
-    return os.path.isfile(path / DATABASE) and not path.is_symlink()
-
-
 def database_bytes(count: int, shape: tuple[int, int, int]) -> int:
-    """An estimate, from above, of the size of an LMDB of `count` images.
+    """Estimates, from above, the bytes of an LMDB of `count` images.
 
-    `shape` is each image's: channels, height, width.
+    shape: of each image: channels, height, width.
     """
     value = math.prod(shape) + DATUM_FIELDS
     node = NODE_HEADER + KEY + value + SLOT
@@ -148,85 +133,38 @@ def database_bytes(count: int, shape: tuple[int, int, int]) -> int:
     return (pages + 64) * PAGE  # some are left free by the last transactions
 
 
-def megabytes(count: int) -> str:
-    """A number of bytes for a person."""
-    return f"{-(-count // 1_000_000)} MB"
-
-
-def check_replaceable(path: Path) -> None:
-    """Raise UserError where something that is no database stands in the way."""
-    if not is_replaceable(path):
-        raise UserError(
-            f"{path} exists and is not a database folder: move it away, or choose "
-            "another folder with --out"
-        )
-
-
-@contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """Hold `folder` for one writer; raises UserError where another one holds it."""
-    try:
-        with locked(folder):
-            yield
-    except Held:
-        raise UserError(
-            f"another run is writing to {folder}: wait until it has ended"
-        ) from None
-
-
-def clear_leftovers(path: Path) -> None:
-    """Undo what an interrupted `write` to `path` left beside it."""
-    restore_old(path)
-    shutil.rmtree(partial_of(path), ignore_errors=True)
-
-
-def partial_of(path: Path) -> Path:
-    """The folder in which the database `path` is made."""
-    return path.with_name(path.name + ".partial")
-
-
-def put_in_place(path: Path) -> None:
-    """Give the complete `partial_of(path)` its name; what had that name goes."""
-    if path.exists():
-        path.rename(_old(path))
-    partial_of(path).rename(path)
-    shutil.rmtree(_old(path), ignore_errors=True)
-
-
-def restore_old(path: Path) -> None:
-    """Undo, or end, a `put_in_place` that was interrupted."""
-    if _old(path).exists() and not path.exists():
-        _old(path).rename(path)
-    shutil.rmtree(_old(path), ignore_errors=True)
-
-
-def _old(path: Path) -> Path:
-    return path.with_name(path.name + ".old")
-
-
-def _write_records(folder: Path, data: LabelledImages, progress: Progress) -> str:
-    """Fill a new LMDB; return the SHA-256 of all its values, in order."""
-    digest = hashlib.sha256()
+def _records(data: LabelledImages) -> Iterator[bytes]:
     channels, height, width = data.shape
     datum = Datum(channels=channels, height=height, width=width)
+    for image, label in zip(data.images, data.labels, strict=True):
+        datum.data = image.tobytes()
+        datum.label = int(label)
+        yield datum.SerializeToString()
+
+
+def _fill(
+    folder: Path,
+    records: Iterable[bytes],
+    map_size: int,
+    progress: Callable[[int], None],
+) -> str:
+    """Fills a new LMDB; returns the SHA-256 of all its values, in order."""
+    digest = hashlib.sha256()
+    numbered = enumerate(records)
     environment = lmdb.open(
         str(folder),
-        map_size=2 * database_bytes(len(data), data.shape),
+        map_size=map_size,
         mode=0o644,
         lock=False,  # nobody else knows this folder yet
         sync=False,  # once, at the end
     )
     with environment:
-        for start in range(0, len(data), BATCH):
-            stop = min(start + BATCH, len(data))
+        while batch := list(islice(numbered, BATCH)):
             with environment.begin(write=True) as transaction:
-                for index in range(start, stop):
-                    datum.data = data.images[index].tobytes()
-                    datum.label = int(data.labels[index])
-                    value = datum.SerializeToString()
+                for index, value in batch:
                     transaction.put(b"%08d" % index, value, append=True)
                     digest.update(value)
-            progress(stop, len(data))
+            progress(batch[-1][0] + 1)
         environment.sync(True)
     return digest.hexdigest()
 
@@ -255,12 +193,11 @@ def _read_records(path: Path) -> tuple[LabelledImages, str]:
     return LabelledImages(np.stack(images), np.array(labels), ()), digest.hexdigest()
 
 
-def _describe(data: LabelledImages, digest: str) -> dict:
+def _description(data: LabelledImages) -> dict[str, Any]:
     """What `check` compares: mean in pixel values of 0 to 255, for each channel."""
     return {
         "images": len(data),
         "shape": list(data.shape),
         "images_per_label": np.bincount(data.labels).tolist(),
         "mean": data.images.mean(axis=(0, 2, 3), dtype=np.float64).tolist(),
-        "records_sha256": digest,
     }

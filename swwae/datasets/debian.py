@@ -11,10 +11,10 @@ from generator.errors import UserError
 def package_folder(
     package: str, folder: Path, what: str, megabytes: int, otherwise: str
 ) -> Path:
-    """`folder`, where Debian's package has its files; installs it first if need be.
+    """Returns `folder`, where Debian's package has its files; installs it if need be.
 
-    what: is in there; megabytes: is the size of; otherwise: what a user without the
-    package can do, for the sentences. Raises UserError with the command where that
+    what: is in there, megabytes: its size, and otherwise: what a user without the
+    package can do, are for the sentences. Raises UserError with the command where that
     takes root or does not succeed.
     """
     if folder.is_dir():
@@ -44,7 +44,7 @@ def package_folder(
 
 
 def _apt_get(*arguments: str) -> str:
-    """Run apt-get; return its first complaint, nothing where it succeeded."""
+    """Runs apt-get; returns its first complaint, nothing where it succeeded."""
     waiting = ["-o", "DPkg::Lock::Timeout=120"]  # for another apt-get, seconds
     done = subprocess.run(
         ["apt-get", "--yes", "--no-install-recommends", *waiting, *arguments],

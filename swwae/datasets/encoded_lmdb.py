@@ -1,215 +1,99 @@
 """Writes indexed images as an LMDB of JPEGs that Caffe's Data layer decodes.
 
-The records are what Caffe's convert_imageset writes with --encoded: a Datum's `data`
-(a JPEG), `label` and `encoded`; the keys are `00000000`, `00000001`, … The database
+The keys are `00000000`, `00000001`, …; `encoded_records` has the records. The database
 grows in `<name>.partial`, which holds with every commit how far it is and what it is
-made from, so that `write` goes on with it whenever it was ended.
+made from (`encoded_state`), so that `write` goes on with it whenever it was ended.
 """
 
-import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import (
-    asdict,
-    dataclass,
-    field,
-    replace,
-)
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from generator.errors import UserError
-from swwae.base.files import whole_file
-from swwae.datasets import datum_lmdb, jpegs
-from swwae.datasets.datum import Datum
-from swwae.datasets.datum_lmdb import (
-    DATABASE,
-    INFO,
-    PAGE,
-    megabytes,
+from swwae.base.files import whole_file, write_json
+from swwae.datasets import database_folders, encoded_state
+from swwae.datasets.database_folders import DATABASE, INFO, megabytes, partial_of
+from swwae.datasets.datum_lmdb import PAGE
+from swwae.datasets.encoded_records import (
+    Form,
+    Outcome,
+    check_records,
+    make_records,
+    printable,
 )
+from swwae.datasets.encoded_state import (
+    INDEX,
+    State,
+    open_database,
+    partial_state,
+    read_skipped,
+    remove_state,
+    write_commit,
+)
+from swwae.datasets.found_images import Found, save
 from swwae.datasets.image_index import ImageIndex
-from swwae.datasets.image_sources import Found, load, save
-from swwae.datasets.jpegs import UnfitImage
 from swwae.datasets.labelled_images import shuffled_order
-from swwae.datasets.workers import ordered_map
 
-INDEX = "index.npz"
+COMMIT_BYTES = 16 << 20
+"""At most so much is done twice after a kill."""
 
-
-COMMIT_BYTES = 16 << 20  # at most so much is done twice after a kill
-
-
-IMAGES_A_TASK = 8
-
-
-SMALLEST_MAP = 64 << 20
-
-
-# Of JPEGs of photographs at quality 95, from above; only to foresee a size.
+# JPEGs of photographs at quality 95, from above; only to foresee a size.
 BYTES_A_PIXEL = 0.6
-
-
 USUAL_ASPECT = 1.5
-
-
-# Keys beside the records, all of which come after "!"; the last transaction removes
-# them. Each commit writes both with the records that they speak of.
-STATE = b"!state"
-
-
-SKIPPED = b"!skipped%08d"
-
-
-MAX_FILE_BYTES = 256 << 20
-"""Of an image: as many as the pixels of the largest that Pillow takes."""
-
 
 MEAN_TOLERANCE = 100.0
 """What the mean of the pixels stored may differ from that before JPEG, of 255, times
 the quality: half a step of the quantised means of blocks, for all channels in one."""
 
-
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Form:
-    """How images are stored: see `jpegs.stored`; seed: of the shuffle."""
-
-    max_side: int
-    quality: int
-    seed: int
-
-
-@dataclass
-class State:
-    """How far a database is. done: places in the shuffled order.
-
-    sums: of the images' BGR means. digest: SHA-256 of the digest before the last
-    record, then that record's own SHA-256. images_per_label: up to the last label.
-    """
-
-    made_from: dict
-    done: int = 0
-    records: int = 0
-    skipped: int = 0
-    sums: list[float] = field(default_factory=lambda: [0.0] * 3)
-    digest: str = ""
-    images_per_label: list[int] = field(default_factory=list)
-    changes: dict[str, int] = field(default_factory=dict)
-
-    def add_record(self, label: int, digest: bytes, mean: tuple[float, ...]) -> None:
-        self.records += 1
-        self.sums = [
-            total + value for total, value in zip(self.sums, mean, strict=True)
-        ]
-        self.digest = hashlib.sha256(bytes.fromhex(self.digest) + digest).hexdigest()
-        missing = label + 1 - len(self.images_per_label)
-        self.images_per_label += [0] * missing
-        self.images_per_label[label] += 1
-
-    def summary(self) -> dict:
-        """What `check` compares; the mean is that of the images' means, BGR."""
-        return {
-            "images": self.records,
-            "images_per_label": self.images_per_label,
-            "records_sha256": self.digest,
-            "mean": [total / max(1, self.records) for total in self.sums],
-        }
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one image: a record, or the reason why it is skipped.
-
-    record: a serialised Datum. digest: its SHA-256. mean: BGR, 0 to 255.
-    """
-
-    place: int
-    reason: str = ""
-    record: bytes = b""
-    label: int = 0
-    digest: bytes = b""
-    mean: tuple[float, float, float] = (0, 0, 0)
-    changes: tuple[str, ...] = ()
+Progress = Callable[[int], None]
+"""Is called with the number of images done so far."""
 
 
 def estimated_bytes(index: ImageIndex, max_side: int) -> int:
-    """About how large the database of all these images becomes."""
+    """Returns about how large the database of all these images becomes."""
     sizes = index.sizes
     if max_side:
         largest = BYTES_A_PIXEL * USUAL_ASPECT * max_side**2
         sizes = np.minimum(sizes, int(largest))
     pages = (sizes + 64) // PAGE + 1
-    return int(pages.sum()) * PAGE + SMALLEST_MAP // 64
-
-
-def partial_state(path: Path) -> State | None:
-    """How far an interrupted `write` to `path` is; None where nothing is to go on."""
-    partial = datum_lmdb.partial_of(path)
-    if not (partial / DATABASE).is_file():
-        return None
-    try:
-        if (partial / INFO).is_file():
-            info = json.loads((partial / INFO).read_text())
-            return State(
-                info["made_from"],
-                done=info["done"],
-                records=info["images"],
-                skipped=info["skipped"],
-            )
-        with _open(partial, SMALLEST_MAP) as environment:
-            return _read_state(environment)
-    except (lmdb.Error, OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def partial_found(path: Path, archives: list[Path]) -> Found | None:
-    """What `write` kept, so as to go on, of what its source holds; None: nothing.
-
-    archives: where the source's tars are now, in the order of the index's `files`.
-    """
-    try:
-        found = load(datum_lmdb.partial_of(path) / INDEX)
-        return replace(found, index=replace(found.index, files=tuple(archives)))
-    except (OSError, ValueError, KeyError):
-        (datum_lmdb.partial_of(path) / INDEX).unlink(missing_ok=True)
-        return None
+    return int(pages.sum()) * PAGE + encoded_state.SMALLEST_MAP // 64
 
 
 def write(
     path: Path,
     found: Found,
     form: Form,
-    made_from: dict,
+    *,
+    made_from: dict[str, Any],
     jobs: int,
     strict: bool,
     report: Path,
     progress: Progress,
-) -> dict:
-    """Store `found` in shuffled order as the LMDB folder `path`; return its info.
+) -> dict[str, Any]:
+    """Stores `found` in shuffled order as the LMDB folder `path`; returns its info.
 
     It goes on with `path`.partial where `partial_state` has the same `made_from`, and
     starts over otherwise; content and order do not depend on `jobs` or interruptions.
-    Unfit images are named with their reasons in the file `report`. `progress(done,
-    total)` is called as images are done. Raises UserError where the disk is full, and,
-    if `strict`, at the first unfit image; what is done is kept.
+    Unfit images are named with their reasons in the file `report`. `progress(done)` is
+    called as images are done. Raises UserError where the disk is full, and, if
+    `strict`, at the first unfit image; what is done is kept.
     """
-    datum_lmdb.restore_old(path)
-    partial = datum_lmdb.partial_of(path)
+    database_folders.restore_old(path)
+    partial = partial_of(path)
     state = partial_state(path)
     if state is None or state.made_from != made_from:
         shutil.rmtree(partial, ignore_errors=True)
         state = State(made_from)
     if strict and found.skipped:
         name, reason = found.skipped[0]
-        raise _strict(_printable(name), reason)
+        raise _unfit(printable(name), reason)
     if strict and state.skipped:
         raise UserError(
             f"{partial} was begun without --strict and has {state.skipped} files "
@@ -220,10 +104,11 @@ def write(
         partial.mkdir(parents=True, exist_ok=True)
         if not (partial / INFO).is_file():
             if not (partial / INDEX).is_file():
-                _save(found, partial / INDEX)
-            _Writer(partial, found, form, needed).run(
-                state, jobs, strict, report, progress
-            )
+                save(found, partial / INDEX)
+            writer = _Writer(partial, found, form, state, needed)
+            writer.run(jobs, strict, progress)
+            writer.write_report(report)
+            writer.write_info()
         return _finish(path)
     except (lmdb.Error, OSError) as error:
         left = _bytes_left(partial, state, len(found.index), needed)
@@ -234,31 +119,24 @@ def write(
         ) from error
 
 
-def check(path: Path, jobs: int, progress: Progress) -> dict:
-    """Read and decode every record of the database `path`; compare with its info.
+def check(path: Path, jobs: int, progress: Progress) -> dict[str, Any]:
+    """Reads and decodes every record of the database `path`; compares with its info.
 
     Returns the info. Raises UserError, naming the first thing that differs.
     """
-    info = datum_lmdb.read_info(path)
+    info = database_folders.read_info(path)
     try:
-        form, promised = Form(**info["form"]), info["images"]
-        with _open(path, SMALLEST_MAP, readonly=True) as environment:
+        form, images = Form(**info["form"]), info["images"]
+        with open_database(path, readonly=True) as environment:
             entries = environment.stat()["entries"]
     except (KeyError, TypeError, lmdb.Error) as error:
         raise UserError(f"{path} is damaged or not made here: {error}") from error
-    if entries != promised:
+    if entries != images:
         raise UserError(
-            f"{path} is damaged: it holds {entries} records, {INFO} says {promised}"
+            f"{path} is damaged: it holds {entries} records, {INFO} says {images}"
         )
     state = State({})
-    outcomes = ordered_map(
-        _check_some,
-        _tasks(0, entries),
-        _useful_jobs(jobs, entries),
-        _start_checking,
-        (path, form),
-    )
-    with closing(outcomes):
+    with closing(check_records(path, entries, form, jobs)) as outcomes:
         for some in outcomes:
             for outcome in some:
                 if outcome.reason:
@@ -267,7 +145,7 @@ def check(path: Path, jobs: int, progress: Progress) -> dict:
                         f"{outcome.reason}"
                     )
                 state.add_record(outcome.label, outcome.digest, outcome.mean)
-            progress(state.records, entries)
+            progress(state.records)
     for name, value in state.summary().items():
         if name == "mean":
             pairs = zip(value, info.get(name, ()), strict=False)
@@ -283,62 +161,61 @@ def check(path: Path, jobs: int, progress: Progress) -> dict:
 
 
 class _Writer:
-    """Fills `partial`; the processes that make the records are started by `run`."""
+    """Fills `partial` with what `state` lacks."""
 
-    def __init__(self, partial: Path, found: Found, form: Form, needed: int) -> None:
+    def __init__(
+        self, partial: Path, found: Found, form: Form, state: State, needed: int
+    ) -> None:
         self._partial = partial
         self._found = found
         self._form = form
-        self._map_size = SMALLEST_MAP + needed
-        self._values: list[bytes] = []  # records since the last commit
+        self._state = state
+        self._map_size = encoded_state.SMALLEST_MAP + needed
+        self._records: list[bytes] = []  # since the last commit
         self._skipped: list[tuple[str, str]] = []
 
-    def run(
-        self,
-        state: State,
-        jobs: int,
-        strict: bool,
-        report: Path,
-        progress: Progress,
-    ) -> None:
-        index = self._found.index
+    def run(self, jobs: int, strict: bool, progress: Progress) -> None:
+        """Stores all images; raises UserError as `write` does."""
+        index, state = self._found.index, self._state
         order = shuffled_order(len(index), self._form.seed)
-        outcomes = ordered_map(
-            _prepare_some,
-            _tasks(state.done, len(index)),
-            _useful_jobs(jobs, len(index) - state.done),
-            _start_preparing,
-            (index, order, self._form),
-        )
-        with closing(outcomes), _open(self._partial, self._map_size) as environment:
+        outcomes = make_records(index, order, state.done, self._form, jobs)
+        database = open_database(self._partial, self._map_size)
+        with closing(outcomes), database as environment:
             if state.done == 0:
                 self._skipped += [
-                    (_printable(name), reason) for name, reason in self._found.skipped
+                    (printable(name), reason) for name, reason in self._found.skipped
                 ]
-            self._commit(environment, state)
-            progress(state.done, len(index))
+            self._commit(environment)
             for some in outcomes:
                 for outcome in some:
-                    name = _printable(index.name(outcome.place))
+                    name = printable(index.name(outcome.place))
                     if outcome.reason and strict:
-                        self._commit(environment, state)
-                        raise _strict(name, outcome.reason)
-                    self._add(outcome, name, state)
-                    if sum(map(len, self._values)) >= COMMIT_BYTES:
-                        self._commit(environment, state)
-                progress(state.done, len(index))
-            if not state.records and not self._values:
+                        self._commit(environment)
+                        raise _unfit(name, outcome.reason)
+                    self._add(outcome, name)
+                    if sum(map(len, self._records)) >= COMMIT_BYTES:
+                        self._commit(environment)
+                progress(state.done)
+            if not state.records and not self._records:
                 raise UserError(
                     f"none of the {len(index)} images can be stored; the first: "
                     f"{self._skipped[0][0]} {self._skipped[0][1]}"
                 )
-            self._commit(environment, state)
-            skipped = [f"{name}\t{why}" for name, why in _read_skipped(environment)]
-        if skipped:
+            self._commit(environment)
+
+    def write_report(self, report: Path) -> None:
+        """Lists what was skipped, and why, in a file; without any, there is none."""
+        with open_database(self._partial, self._map_size) as environment:
+            lines = sorted(f"{name}\t{why}" for name, why in read_skipped(environment))
+        if lines:
             with whole_file(report, "w") as file:
-                file.write("".join(f"{line}\n" for line in sorted(skipped)))
+                file.write("".join(f"{line}\n" for line in lines))
         else:
             report.unlink(missing_ok=True)
+
+    def write_info(self) -> None:
+        """Writes the database's info, but for its size."""
+        state = self._state
         info = {
             **state.summary(),
             "mean_is": "of the images' means, BGR, 0 to 255",
@@ -351,98 +228,54 @@ class _Writer:
             "done": state.done,
             "bytes": None,  # until `_finish`
         }
-        with whole_file(self._partial / INFO, "w") as file:
-            file.write(json.dumps(info, indent=2) + "\n")
+        write_json(self._partial / INFO, info)
 
-    def _add(self, outcome: Outcome, name: str, state: State) -> None:
+    def _add(self, outcome: Outcome, name: str) -> None:
+        state = self._state
         state.done += 1
         if outcome.reason:
             self._skipped.append((name, outcome.reason))
             return
-        self._values.append(outcome.record)
+        self._records.append(outcome.record)
         state.add_record(outcome.label, outcome.digest, outcome.mean)
         for change in outcome.changes:
             state.changes[change] = state.changes.get(change, 0) + 1
 
-    def _commit(self, environment: lmdb.Environment, state: State) -> None:
-        """Store what has come since the last commit, with the state it leads to."""
+    def _commit(self, environment: lmdb.Environment) -> None:
+        """Stores what has come since the last commit, with the state it leads to."""
+        state = self._state
         after = replace(state, skipped=state.skipped + len(self._skipped))
+        first = state.records - len(self._records)
         while True:
             try:
-                with environment.begin(write=True) as transaction:
-                    first = state.records - len(self._values)
-                    for number, value in enumerate(self._values, first):
-                        transaction.put(b"%08d" % number, value, append=True)
-                    for number, pair in enumerate(self._skipped, state.skipped):
-                        transaction.put(SKIPPED % number, json.dumps(pair).encode())
-                    transaction.put(STATE, json.dumps(asdict(after)).encode())
+                write_commit(environment, first, self._records, self._skipped, after)
                 break
             except lmdb.MapFullError:
                 self._map_size *= 2
                 environment.set_mapsize(self._map_size)
         state.skipped = after.skipped
-        self._values, self._skipped = [], []
+        self._records, self._skipped = [], []
 
 
-def _finish(path: Path) -> dict:
-    """Give a partial database whose info is written its final content and name."""
-    partial = datum_lmdb.partial_of(path)
-    info = json.loads((partial / INFO).read_text())
-    with _open(partial, SMALLEST_MAP) as environment:
-        with environment.begin(write=True) as transaction:
-            cursor = transaction.cursor()
-            while cursor.first() and cursor.key().startswith(b"!"):
-                cursor.delete()
-        environment.sync(True)
+def _finish(path: Path) -> dict[str, Any]:
+    """Gives a partial database whose info is written its final content and name."""
+    partial = partial_of(path)
+    info = json.loads((partial / INFO).read_text(encoding="utf-8"))
+    remove_state(partial)
     info["bytes"] = (partial / DATABASE).stat().st_size
-    with whole_file(partial / INFO, "w") as file:
-        file.write(json.dumps(info, indent=2) + "\n")
+    write_json(partial / INFO, info)
     for file in partial.iterdir():  # the index, and what a kill left half-written
         if file.name not in (DATABASE, INFO):
             file.unlink()
-    datum_lmdb.put_in_place(path)
+    database_folders.put_in_place(path)
     return info
 
 
-def _strict(name: str, reason: str) -> UserError:
+def _unfit(name: str, reason: str) -> UserError:
     return UserError(
         f"{name} {reason}: without --strict it is skipped; the same command goes on "
         "with what is done"
     )
-
-
-def _save(found: Found, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}")
-    save(found, temporary)
-    temporary.replace(path)
-
-
-def _open(folder: Path, map_size: int, readonly: bool = False) -> lmdb.Environment:
-    """Without LMDB's locks: who writes has the outer folder, who reads it complete."""
-    size = (folder / DATABASE).stat().st_size if (folder / DATABASE).exists() else 0
-    return lmdb.open(
-        str(folder),
-        map_size=max(map_size, size + SMALLEST_MAP),
-        mode=0o644,
-        lock=False,
-        readonly=readonly,
-    )
-
-
-def _read_state(environment: lmdb.Environment) -> State | None:
-    with environment.begin() as transaction:
-        text = transaction.get(STATE)
-    return State(**json.loads(text)) if text else None
-
-
-def _read_skipped(environment: lmdb.Environment) -> Iterator[tuple[str, str]]:
-    """Names, and why each is skipped."""
-    with environment.begin() as transaction:
-        cursor = transaction.cursor()
-        there = cursor.set_range(SKIPPED % 0)
-        while there and cursor.key().startswith(SKIPPED[:8]):
-            yield tuple(json.loads(cursor.value()))
-            there = cursor.next()
 
 
 def _bytes_left(partial: Path, state: State, total: int, estimate: int) -> int:
@@ -451,95 +284,3 @@ def _bytes_left(partial: Path, state: State, total: int, estimate: int) -> int:
     if state.done:
         estimate = max(estimate, size * total // state.done)
     return max(estimate - size, COMMIT_BYTES)
-
-
-def _tasks(start: int, stop: int) -> Iterator[range]:
-    """Places of a few images at a time."""
-    for first in range(start, stop, IMAGES_A_TASK):
-        yield range(first, min(first + IMAGES_A_TASK, stop))
-
-
-def _useful_jobs(wanted: int, images: int) -> int:
-    """No more processes than there are tasks."""
-    return max(1, min(wanted, -(-images // IMAGES_A_TASK)))
-
-
-def _printable(name: str) -> str:
-    """A file's name in one line of UTF-8."""
-    return name if name.isprintable() else ascii(name)[1:-1]
-
-
-# What a process is given when it starts, and works with.
-_given: tuple = ()
-
-
-def _start_preparing(index: ImageIndex, order: np.ndarray, form: Form) -> None:
-    global _given
-    _given = index, order, form
-    jpegs.be_quiet()
-
-
-def _prepare_some(places: range) -> list[Outcome]:
-    index, order, form = _given
-    return [_prepare(index, int(order[place]), form) for place in places]
-
-
-def _prepare(index: ImageIndex, place: int, form: Form) -> Outcome:
-    if (size := int(index.sizes[place])) > MAX_FILE_BYTES:
-        reason = f"is too large ({size:,} bytes, at most {MAX_FILE_BYTES:,})"
-        return Outcome(place, reason)
-    try:
-        content = index.read(place)
-        name = index.name(place)
-        jpeg = jpegs.stored(content, name, form.max_side, form.quality)
-    except OSError as error:
-        return Outcome(place, reason=f"cannot be read: {error.strerror}")
-    except UnfitImage as error:
-        return Outcome(place, reason=_printable(str(error)))
-    label = int(index.labels[place])
-    record = Datum(data=jpeg.content, label=label, encoded=True)
-    value = record.SerializeToString()
-    digest = hashlib.sha256(value).digest()
-    return Outcome(place, "", value, label, digest, jpeg.mean, jpeg.changes)
-
-
-def _start_checking(path: Path, form: Form) -> None:
-    global _given
-    _given = _open(path, SMALLEST_MAP, readonly=True), form
-    jpegs.be_quiet()
-
-
-def _check_some(places: range) -> list[Outcome]:
-    environment, form = _given
-    outcomes = []
-    try:
-        with environment.begin() as transaction:
-            cursor = transaction.cursor()
-            for place in places:
-                value = cursor.get(b"%08d" % place)
-                outcomes.append(_check(place, value, form))
-    except lmdb.Error as error:
-        outcomes.append(Outcome(places[len(outcomes)], f"cannot be read: {error}"))
-    return outcomes
-
-
-def _check(place: int, value: bytes | None, form: Form) -> Outcome:
-    if value is None:
-        return Outcome(place, "is missing")
-    try:
-        datum = Datum.FromString(value)
-        size, mean = jpegs.mean_of(datum.data)
-    except DecodeError:
-        return Outcome(place, "is no Datum")
-    except UnfitImage as error:
-        return Outcome(place, _printable(str(error)))
-    if not datum.encoded:
-        return Outcome(place, "is not marked as encoded")
-    if 0 < form.max_side < min(size):
-        shown = f"{size[0]} × {size[1]}"
-        return Outcome(
-            place,
-            f"has {shown} pixels, the shorter edge at most expected as {form.max_side}",
-        )
-    digest = hashlib.sha256(value).digest()
-    return Outcome(place, "", b"", datum.label, digest, mean)

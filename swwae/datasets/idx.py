@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from generator.errors import UserError
-from swwae.datasets.labelled_images import LabelledImages, Source
+from swwae.datasets.labelled_images import LabelledImages, SourceFile
 
 UNSIGNED_BYTE = 0x08
-
 
 TYPE_NAMES = {
     0x08: "unsigned bytes",
@@ -29,18 +28,14 @@ TYPE_NAMES = {
     0x0E: "64-bit floats",
 }
 
-
 MAX_CHANNELS = 4
-
-
 GZIP_MAGIC = b"\x1f\x8b"
-
 
 SPLIT_PREFIXES = {"train": "train", "test": "t10k"}
 
 
 def read_folder(folder: Path) -> dict[str, LabelledImages]:
-    """Read the four files of a data set in MNIST's layout: `train` and `test`.
+    """Reads the four files of a data set in MNIST's layout: `train` and `test`.
 
     Each file may be plain or gzipped (`….gz`); `train-images.idx3-ubyte`, as some
     unpackers name it, is found too. Images have any size, the same in both sets;
@@ -76,7 +71,7 @@ def read_folder(folder: Path) -> dict[str, LabelledImages]:
 
 
 def read_pair(images_path: Path, labels_path: Path) -> LabelledImages:
-    """Read a file of images and the file of their labels.
+    """Reads a file of images and the file of their labels.
 
     Raises UserError where either is unfit or their counts differ.
     """
@@ -106,8 +101,8 @@ def read_pair(images_path: Path, labels_path: Path) -> LabelledImages:
     return LabelledImages(images, labels, (images_source, labels_source))
 
 
-def read(path: Path) -> tuple[np.ndarray, Source]:
-    """Read one file, plain or gzipped (told by its content, not by its name).
+def read(path: Path) -> tuple[np.ndarray, SourceFile]:
+    """Reads one file, plain or gzipped (told by its content, not by its name).
 
     Returns the uint8 array in the file's own shape, and where it came from. Raises
     UserError where the header is not IDX's, the type is not unsigned bytes, a
@@ -147,7 +142,7 @@ def read(path: Path) -> tuple[np.ndarray, Source]:
     if 0 in shape:
         raise UserError(f"{path} is empty: its dimensions are {_times(shape)}")
     values = np.frombuffer(content, np.uint8, offset=header_bytes).reshape(shape)
-    return values, Source(path.name, hashlib.sha256(content).hexdigest())
+    return values, SourceFile(path.name, hashlib.sha256(content).hexdigest())
 
 
 def _content(path: Path) -> bytes:

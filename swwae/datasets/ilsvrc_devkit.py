@@ -10,11 +10,7 @@ import numpy as np
 from generator.errors import UserError
 
 SYNSETS = "data/meta.mat"
-
-
 GROUND_TRUTH = "data/ILSVRC2012_validation_ground_truth.txt"
-
-
 ARCHIVE = "ILSVRC2012_devkit_t12.tar.gz"
 
 
@@ -30,7 +26,7 @@ class Devkit:
 
 
 def read(path: Path) -> Devkit:
-    """Read the devkit, its .tar.gz or the folder that was unpacked from it.
+    """Reads the devkit, its .tar.gz or the folder that was unpacked from it.
 
     A line of the ground truth is an ILSVRC2012_ID; meta.mat tells its WNID. Only
     synsets without children are classes. Raises UserError where a file is missing or
@@ -81,7 +77,7 @@ def _content(path: Path, name: str) -> bytes:
     try:
         if path.is_dir():
             candidates = [path / name, *sorted(path.glob(f"*/{name}"))]
-            found = next((each for each in candidates if each.is_file()), None)
+            found = next((file for file in candidates if file.is_file()), None)
             if found:
                 return found.read_bytes()
         else:

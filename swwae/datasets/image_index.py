@@ -43,11 +43,12 @@ class ImageIndex:
         return len(self.ends)
 
     def name(self, place: int) -> str:
+        """Returns the name of the image at a place."""
         start = self.ends[place - 1] if place else 0
         return os.fsdecode(self.names[start : self.ends[place]])
 
     def read(self, place: int) -> bytes:
-        """The bytes of an image file.
+        """Returns the bytes of an image file.
 
         Raises OSError where the system cannot read it, UserError where it is not as
         long as when it was indexed, or gone: then the source is being changed.
@@ -69,7 +70,7 @@ class ImageIndex:
         return content
 
     def in_order_of_names(self) -> ImageIndex:
-        """The same images, sorted by the bytes of their names."""
+        """Returns the same images, sorted by the bytes of their names."""
         names = [os.fsencode(self.name(place)) for place in range(len(self))]
         order = np.array(sorted(range(len(self)), key=names.__getitem__), np.int64)
         lengths = np.diff(self.ends, prepend=0)[order]
@@ -85,7 +86,7 @@ class ImageIndex:
         )
 
     def sha256(self) -> str:
-        """Of names, labels, sizes and times."""
+        """Returns the digest of names, labels, sizes and times."""
         digest = hashlib.sha256(self.names)
         for values in (self.ends, self.labels, self.sizes, self.times):
             digest.update(np.ascontiguousarray(values))
@@ -115,7 +116,7 @@ class IndexBuilder:
         return len(self._columns["ends"])
 
     def add_archive(self, path: Path) -> int:
-        """The number by which `add` knows this archive."""
+        """Returns the number by which `add` knows this archive."""
         self._files.append(path)
         return len(self._files) - 1
 

@@ -10,31 +10,26 @@ import numpy as np
 import PIL
 from PIL import Image, UnidentifiedImageError
 
-from swwae.datasets.image_sources import SUFFIXES
+from swwae.datasets.image_files import SUFFIXES
 
-ORIENTATION = 0x0112  # the Exif tag
-
+ORIENTATION = 0x0112
+"""The Exif tag."""
 
 EXIF_START = b"Exif\0\0"
+APP1, START_OF_SCAN = 0xE1, 0xDA
+"""JPEG's markers."""
 
+LARGEST_SIDE = 2**16 - 1
+"""Pixels; of a JPEG."""
 
-APP1, START_OF_SCAN = 0xE1, 0xDA  # JPEG markers
+PNG_DEPTH = 24
+"""The byte where a PNG says how many bits a channel has."""
 
-
-PNG_DEPTH = 24  # where a PNG says how many bits a channel has
-
-
+# What was changed of an image, as info.json counts it.
 SHRUNK = "shrunk"
-
-
 GREY = "grey made colour"
-
-
 PNG = "PNG made JPEG"
-
-
 TURNED = "orientation tag removed"
-
 
 # How many times smaller OpenCV's JPEG decoder can make an image, most first.
 REDUCED = (
@@ -59,12 +54,12 @@ class Jpeg:
 
 
 def encoder() -> str:
-    """The libraries on whose versions the bytes depend."""
+    """Returns the libraries on whose versions the bytes depend."""
     return f"OpenCV {cv2.__version__}, Pillow {PIL.__version__}"
 
 
 def be_quiet() -> None:
-    """Let no library speak up, or start threads, in this process of many.
+    """Lets no library speak up, or start threads, in this process of many.
 
     Their JPEG decoders write of every flaw to stderr, which is closed. What Pillow
     takes for a decompression bomb becomes an unfit image.
@@ -76,7 +71,7 @@ def be_quiet() -> None:
 
 
 def stored(content: bytes, name: str, max_side: int, quality: int) -> Jpeg:
-    """The JPEG to store of the image file `content`, called `name`.
+    """Returns the JPEG to store of the image file `content`, called `name`.
 
     A colour JPEG whose shorter edge has at most `max_side` pixels (0: any number)
     keeps its bytes; a larger one is shrunk to that, and what is grey or a PNG becomes
@@ -100,7 +95,7 @@ def stored(content: bytes, name: str, max_side: int, quality: int) -> Jpeg:
 
 
 def mean_of(content: bytes) -> tuple[tuple[int, int], tuple[float, float, float]]:
-    """(width, height) and BGR mean of a stored JPEG; raises UnfitImage if unfit."""
+    """Returns (width, height) and BGR mean of a stored JPEG; raises UnfitImage."""
     try:
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as picture:
             if picture.mode != "RGB":

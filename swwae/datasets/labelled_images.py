@@ -12,7 +12,7 @@ SHUFFLE = "sorted by the raw stream of NumPy's PCG64(seed)"
 
 
 def shuffled_order(count: int, seed: int) -> np.ndarray:
-    """int64 (count): the places 0 to count - 1, shuffled by `seed`.
+    """Returns the places 0 to count - 1, int64 (count), shuffled by `seed`.
 
     They are sorted by the raw 64-bit stream of NumPy's PCG64. NumPy promises that
     stream for good, but not what `Generator.permutation` makes of it: so the order is
@@ -22,7 +22,7 @@ def shuffled_order(count: int, seed: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFile:
     """A file's name, and the SHA-256 of its content before any compression."""
 
     file: str
@@ -35,7 +35,7 @@ class LabelledImages:
 
     images: np.ndarray
     labels: np.ndarray
-    sources: tuple[Source, ...]
+    sources: tuple[SourceFile, ...]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -47,11 +47,11 @@ class LabelledImages:
 
     @property
     def classes(self) -> int:
-        """How many classes labels from 0 to the largest one tell apart."""
+        """How many classes there are: labels from 0 to the largest one."""
         return int(self.labels.max()) + 1
 
     def padded_shape(self, side: int) -> tuple[int, int, int]:
-        """The shape that `padded` gives; raises UserError as it does."""
+        """Returns the shape that `padded` gives; raises UserError as it does."""
         channels, height, width = self.shape
         if side < max(height, width):
             raise UserError(
@@ -61,7 +61,7 @@ class LabelledImages:
         return channels, side, side
 
     def padded(self, side: int) -> LabelledImages:
-        """Centre each image among zeros, `side` × `side` pixels.
+        """Returns each image centred among zeros, `side` × `side` pixels.
 
         An odd difference puts the extra row below, the extra column to the right.
         Raises UserError where an image is larger than that.
@@ -73,6 +73,6 @@ class LabelledImages:
         return replace(self, images=images)
 
     def shuffled(self, seed: int) -> LabelledImages:
-        """The same images in the order that `shuffled_order` gives."""
+        """Returns the same images in the order that `shuffled_order` gives."""
         order = shuffled_order(len(self), seed)
         return replace(self, images=self.images[order], labels=self.labels[order])

@@ -16,8 +16,8 @@ COMPRESSED = {
     b"\x28\xb5\x2f\xfd": "zstd",
 }
 
-
-BLOCK = 512  # bytes; a tar is made of them, and ends with blocks of zeros
+BLOCK = 512
+"""Bytes; a tar is made of them, and ends with blocks of zeros."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def is_tar(path: Path) -> bool:
 def members(
     path: Path, start: int = 0, size: int | None = None, within: str = ""
 ) -> Iterator[Member]:
-    """All members but folders, in the tar's order.
+    """Yields all members but folders, in the tar's order.
 
     The tar is the file `path`, or `size` bytes of it from `start` on, which sentences
     call `within`. Raises UserError where it is no tar, damaged or truncated.

@@ -15,24 +15,20 @@ from generator.errors import UserError
 from swwae.base.processes import end_with_parent
 
 Task = TypeVar("Task")
-
-
 Result = TypeVar("Result")
 
-
-WAITING = 3  # tasks under way for each process, so that none has to wait
-
+WAITING = 3
+"""Tasks under way for each process, so that none has to wait."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of mallopt(3)."""
-
 
 KEPT_BYTES = 32 << 20
 """Of freed memory, that a process keeps: else each image is zeroed pages again."""
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """Returns how many cores this process may use."""
     return len(os.sched_getaffinity(0))
 
 
@@ -43,7 +39,7 @@ def ordered_map(
     start: Callable[..., None],
     arguments: tuple,
 ) -> Iterator[Result]:
-    """`function(task)` of each task, in the tasks' order, by `jobs` processes.
+    """Yields `function(task)` of each task, in their order, by `jobs` processes.
 
     Each process calls `start(*arguments)` first; it shares the parent's memory, so
     these may be large. What `function` raises is raised here. Raises UserError where

@@ -1,5 +1,5 @@
-"""What tools/compare_engines.py runs and reads: the same seeds through every stage with
-each of two engines.
+"""The plan of tools/compare_engines.py: the same seeds through every stage with each of
+two engines, and the quantities that these trainings end with.
 
 A seed and an engine have runs of their own in <out>/seed<S>-<engine>/<net>/…. All
 networks are evaluated with one engine, the stock one: it is training that is compared.
@@ -30,51 +30,36 @@ ENGINES = {
     "DNNL": {"CAFFE_ENGINE": "DNNL", "CAFFE_DNNL_WINOGRAD": "1"},
     "DIRECT": {"CAFFE_ENGINE": "DNNL", "CAFFE_DNNL_WINOGRAD": "0"},
 }
-"""By name, what a training's environment says (fork/README.md)."""
-
+"""Name -> the environment of its trainings (fork/README.md)."""
 
 ON_THE_CPU = {"CUDA_VISIBLE_DEVICES": ""}
-"""And of every job: the engines are the CPU's."""
+"""In every job's environment: the engines are the CPU's."""
 
-
-LIBRARY = b"libdnnl"
+ONEDNN_LIBRARY = b"libdnnl"
 """What a Caffe with oneDNN is linked with."""
 
-
-JUDGE = "CAFFE"
-"""The engine of every evaluation."""
-
+EVALUATION_ENGINE = "CAFFE"
 
 EPOCHS = {0: 1.0, 2: 0.25, 3: 0.25, 4: 0.35}
 """Half of vgg8's own, nearly (ours): one or two minutes a seed and engine."""
 
-
 SCHEME, SPLIT = "single-crop", "val"
-
 
 CLASSIFICATION = "loss"
 """The blob of the classification loss in every built-in network."""
-
 
 Row = dict
 """What a seed and engine end with: seed, engine, seconds of training, and quantities by
 name."""
 
-
 FIRST_ERROR = "stage 0: top-1 error in %"
-
-
 ERROR = "stage 4: top-1 error in %"
-
-
 CLASSIFICATION_LOSS = "stage 4: classification loss"
-
-
 RECONSTRUCTION_LOSS = "stage 4: reconstruction losses"
 
 
 @dataclass(frozen=True)
-class Engines:
+class EngineComparison:
     """Everything that one command runs.
 
     out: folder of the runs; net: a built-in network, which is trained under another
@@ -95,28 +80,27 @@ class Engines:
 
     @property
     def name(self) -> str:
-        """Of the network that is trained."""
+        """The name of the network that is trained."""
         return f"{self.net}_engines"
 
     @property
     def title(self) -> str:
         return f"{self.name} {self.variant}"
 
-    def generation(self) -> list[str]:
-        """The generator's arguments."""
-        named = [self.net, "--name", self.name]
-        return [*named, "--epochs", epochs_text(self.epochs)]
+    def generator_arguments(self) -> list[str]:
+        epochs = epochs_text(self.epochs)
+        return [self.net, "--name", self.name, "--epochs", epochs]
 
     def root(self, seed: int, engine: str) -> Path:
+        """Returns the folder of the runs of a seed and engine."""
         return self.out / f"seed{seed}-{engine.lower()}"
 
     def chain(self, seed: int, engine: str) -> list[Run]:
-        """The stages that end in stage 4, stage 0 first."""
-        last = Run(self.name, self.variant, 4, None, self.root(seed, engine))
-        found = [last]
-        while (before := found[0].previous) is not None:
-            found.insert(0, before)
-        return found
+        """Returns the stages that end in stage 4, stage 0 first."""
+        stages = [Run(self.name, self.variant, 4, None, self.root(seed, engine))]
+        while (before := stages[0].previous) is not None:
+            stages.insert(0, before)
+        return stages
 
     def _chains(self) -> dict[tuple[int, str], list[Run]]:
         return {
@@ -125,12 +109,12 @@ class Engines:
             for engine in self.engines
         }
 
-    # --- what it takes
+    # --- checks
 
-    def check(self) -> None:
+    def check_build(self) -> None:
         """Raises UserError where the build has no second engine."""
         built = list((CAFFE.parents[1] / "lib").glob("libcaffe.so*"))
-        if built and not any(LIBRARY in path.read_bytes() for path in built):
+        if built and not any(ONEDNN_LIBRARY in path.read_bytes() for path in built):
             raise UserError(
                 "this Caffe was built without oneDNN, so CAFFE is all it has: install"
                 f" libdnnl-dev (oneDNN 2.6) and run {BUILD_COMMAND}."
@@ -149,7 +133,7 @@ class Engines:
         first, second = self.engines
         for seed in range(1, self.seeds + 1):
             both = [self.chain(seed, engine)[-1] for engine in (first, second)]
-            one, other = (results.checksum_of(each.final_weights) for each in both)
+            one, other = (results.checksum_of(run.final_weights) for run in both)
             if one == other:
                 raise UserError(
                     f"{both[0].title} of seed {seed} ended with the same weights bit"
@@ -158,8 +142,8 @@ class Engines:
                     " compare."
                 )
 
-    def lengths(self) -> dict[int, str]:
-        """By stage that trains, how long it does."""
+    def training_lengths(self) -> dict[int, str]:
+        """Returns in words how long each stage trains, without those that do not."""
         return {
             stage.stage: f"{iterations_of(stage):,} iterations,"
             f" {self.epochs.get(stage.stage, 0):g} epochs"
@@ -167,7 +151,7 @@ class Engines:
             if stage.stage != 1
         }
 
-    # --- what is run
+    # --- jobs
 
     @cached_property
     def jobs(self) -> list[Job]:
@@ -176,11 +160,11 @@ class Engines:
         The networks must have been generated. Raises UserError as Run does.
         """
         build = provenance.versions(CAFFE)["fork"]
-        found: list[Job] = []
+        jobs: list[Job] = []
         for (seed, engine), chain in self._chains().items():
             source = None
             for stage in chain:
-                found.append(
+                jobs.append(
                     training_job(
                         stage,
                         source,
@@ -190,35 +174,38 @@ class Engines:
                     )
                 )
                 source = stage
-            found += [self._evaluation(stage) for stage in (chain[0], chain[-1])]
-        return found
+            jobs += [self._evaluation(stage) for stage in (chain[0], chain[-1])]
+        return jobs
 
     def _evaluation(self, stage: Run) -> Job:
         return evaluation_job(
             stage,
-            lambda: evaluated(stage) is not None,
+            lambda: full_evaluation(stage) is not None,
             SCHEME,
             SPLIT,
             find_network(self.net).data.test_images,
-            environment=ENGINES[JUDGE] | ON_THE_CPU,
+            environment=ENGINES[EVALUATION_ENGINE] | ON_THE_CPU,
         )
 
-    # --- what came of it
+    # --- results
 
     def rows(self) -> list[Row]:
-        """One a seed and engine; all must have been run."""
+        """Returns a row a seed and engine; all must have been run.
+
+        Raises UserError as `quantities_of`.
+        """
         return [
             {
                 "seed": seed,
                 "engine": engine,
                 "seconds": round(sum(s.status()["seconds"] for s in chain), 1),
-                **outcomes(chain[0], chain[-1]),
+                **quantities_of(chain[0], chain[-1]),
             }
             for (seed, engine), chain in self._chains().items()
         ]
 
     def quantities(self, rows: list[Row]) -> dict[str, tuple[Values, Values]]:
-        """Name -> the two engines' values, in the order of the seeds."""
+        """Returns name -> the two engines' values, in the order of the seeds."""
         names = [n for n in rows[0] if n not in ("seed", "engine", "seconds")]
         first, second = (
             [row for row in rows if row["engine"] == engine] for engine in self.engines
@@ -226,7 +213,7 @@ class Engines:
         return {n: ([r[n] for r in first], [r[n] for r in second]) for n in names}
 
     def warnings(self) -> list[str]:
-        """What trainings have warned of."""
+        """Returns what trainings have warned of."""
         return [
             f"{run.title} ({run.root.name}): {warning}"
             for chain in self._chains().values()
@@ -235,35 +222,37 @@ class Engines:
         ]
 
 
-def evaluated(run: Run) -> dict | None:
-    """The known result of all validation images; None without one."""
+def full_evaluation(run: Run) -> dict | None:
+    """Returns the known result of all validation images; None without one."""
     for result in results.known(run):
-        wanted = (result["scheme"], result["split"], result["seed"])
-        if wanted == (SCHEME, SPLIT, None):
+        kind = (result["scheme"], result["split"], result["seed"])
+        if kind == (SCHEME, SPLIT, None):
             return result
     return None
 
 
-def outcomes(first: Run, last: Run) -> dict[str, float]:
-    """Quantities by name, of stages 0 and 4; lower is better in all.
+def quantities_of(first: Run, last: Run) -> dict[str, float]:
+    """Returns quantities by name, of stages 0 and 4; lower is better in all.
 
     Raises UserError where one is missing, or not finite.
     """
-    errors = [evaluated(each)["top1_error"] for each in (first, last)]
-    found = dict(zip((FIRST_ERROR, ERROR), errors, strict=True))
+    quantities = {
+        FIRST_ERROR: full_evaluation(first)["top1_error"],
+        ERROR: full_evaluation(last)["top1_error"],
+    }
     status = last.status()
     tested = status.get("test_outputs", {})
     trained = status.get("final_losses", {})
-    found[CLASSIFICATION_LOSS] = _tested(last, tested, trained, CLASSIFICATION)
+    quantities[CLASSIFICATION_LOSS] = _test_loss(last, tested, trained, CLASSIFICATION)
     losses = [name for name in trained if name.startswith(RECONSTRUCTION)]
     if losses:
-        found[RECONSTRUCTION_LOSS] = sum(
-            _tested(last, tested, trained, name) for name in losses
+        quantities[RECONSTRUCTION_LOSS] = sum(
+            _test_loss(last, tested, trained, name) for name in losses
         )
-    return found
+    return quantities
 
 
-def _tested(run: Run, tested: Mapping, trained: Mapping, name: str) -> float:
+def _test_loss(run: Run, tested: Mapping, trained: Mapping, name: str) -> float:
     """A loss of the last test, which Caffe takes behind the last update, weighted."""
     try:
         at, value = tested[name]["iteration"], tested[name]["value"]

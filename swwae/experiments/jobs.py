@@ -7,7 +7,6 @@ failed is not begun, everything else is.
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import (
     Callable,
@@ -24,37 +23,27 @@ from typing import TextIO
 
 from generator.errors import UserError
 from swwae.base.locks import Held, locked
-from swwae.base.progress import duration
+from swwae.base.program import FAILED, INTERRUPTED
+from swwae.base.progress import Display, duration
 from swwae.base.project import ROOT, relative
 
-POLL = 0.2
+POLL_INTERVAL = 0.2
 """Seconds between looks at the commands that run."""
 
-
-LINE_INTERVAL = 30.0
-
-
-SCREEN_INTERVAL = 1.0
-"""Seconds between lines of progress, and between refreshes of one on a terminal."""
-
-
-def nothing() -> float:
-    return 0.0
-
-
-def never() -> bool:
-    return False
+SCREEN_INTERVAL, LINE_INTERVAL = 1.0, 30.0
+"""Seconds between refreshes of a terminal, and between lines elsewhere."""
 
 
 @dataclass(frozen=True)
 class Job:
     """One command.
 
-    name: of it, for people, and its key. needs: names of the jobs before it. is_done:
-    whether its result is there, and of what its needs are now. cost: how much work it
-    is, in a unit that all jobs share. share: how much of it has been done, 0 to 1,
-    while it runs. log: where its output goes. anew: what is added to the command where
-    is_stale says that what is there must not be gone on with.
+    name: of it, for people, and its key. is_done: whether its result is there, and was
+    made from what its needs are now. log: where its output goes. needs: names of the
+    jobs before it. cost: how much work it is, in a unit that all jobs share.
+    environment: of the command, added to this process's. progress: how much of it has
+    been done, 0 to 1, while it runs. restart_options: added to the command where
+    must_restart says that it cannot go on with what is there.
     """
 
     name: str
@@ -64,19 +53,41 @@ class Job:
     needs: tuple[str, ...] = ()
     cost: float = 1.0
     environment: Mapping[str, str] = field(default_factory=dict)
-    share: Callable[[], float] = nothing
-    anew: Sequence[str] = ()
-    is_stale: Callable[[], bool] = never
+    progress: Callable[[], float] = lambda: 0.0
+    restart_options: Sequence[str] = ()
+    must_restart: Callable[[], bool] = lambda: False
 
 
 @dataclass
-class Outcome:
-    """How a `Schedule` ended: names of the jobs that failed, and of those that need
-    them."""
+class ScheduleResult:
+    """How a `Schedule` ended: names of the jobs that failed, and of those that were
+    skipped because they need one of them."""
 
     failed: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
     interrupted: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """Of the program whose jobs they were; 0 where all are done."""
+        if self.interrupted:
+            return INTERRUPTED
+        return FAILED if self.failed or self.skipped else 0
+
+    def fault(self, consequence: str = "") -> str | None:
+        """Returns a sentence on why not all jobs are done, None where they are.
+
+        consequence: of failures, in words that begin with a comma.
+        """
+        if self.interrupted:
+            return "interrupted; the same command goes on"
+        if not self.failed and not self.skipped:
+            return None
+        return (
+            f"{len(self.failed)} jobs failed and {len(self.skipped)} that need them"
+            f" were left out{consequence}; mend what is said above, and run the same"
+            " command again."
+        )
 
 
 class Schedule:
@@ -85,63 +96,69 @@ class Schedule:
     def __init__(
         self,
         jobs: Iterable[Job],
-        at_once: int,
-        stream: TextIO = sys.stdout,
-        finished: Callable[[], None] = lambda: None,
+        parallel: int,
+        stream: TextIO | None = None,
+        after_job: Callable[[], None] = lambda: None,
     ) -> None:
-        """at_once: commands that run at a time. finished: is called after each job."""
-        self._finished = finished
+        """parallel: commands that run at a time. stream: for progress, stdout where it
+        is None. after_job: is called after each."""
         self._jobs = {job.name: job for job in jobs}
-        self._at_once = at_once
-        self._stream = stream
-        self._screen = stream.isatty()
+        self._parallel = parallel
+        self._display = Display(stream, SCREEN_INTERVAL, LINE_INTERVAL)
+        self._after_job = after_job
         self._done: set[str] = set()
-        self._settle(set(self._jobs))
+        self._update_done(set(self._jobs))
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._outcome = Outcome()
-        self._started = monotonic()
-        self._shown = -LINE_INTERVAL
-        self._before = self._work()
+        self._result = ScheduleResult()
+        self._began = monotonic()
+        self._work_before = self._work_done()
         self._stopping = False
 
     @property
     def seconds(self) -> float:
         """Since it was made."""
-        return monotonic() - self._started
+        return monotonic() - self._began
 
     @property
     def remaining(self) -> list[Job]:
         """The jobs that are not done, in their order."""
         return [job for job in self._jobs.values() if job.name not in self._done]
 
-    def run(self) -> Outcome:
-        """Runs what remains. Ctrl-C, SIGTERM and SIGHUP end the commands, too."""
+    def run(self) -> ScheduleResult:
+        """Runs what remains. Ctrl-C, SIGTERM and SIGHUP end the commands, too.
+
+        Raises UserError where a command cannot be started, and BrokenPipeError where
+        nobody reads the progress any more.
+        """
         handlers = {
             number: signal.signal(number, self._stop)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         }
         try:
             while not self._stopping:
-                self._collect()
-                self._begin()
+                self._collect_ended()
+                self._start_ready()
                 if not self._running:
                     break
-                self._show()
-                sleep(POLL)
+                self._show_progress()
+                if self._display.broken:
+                    raise BrokenPipeError
+                sleep(POLL_INTERVAL)
         finally:
-            self._end()
+            self._end_running()
+            self._display.clear()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-        self._outcome.interrupted = self._stopping
-        return self._outcome
+        self._result.interrupted = self._stopping
+        return self._result
 
-    def _settle(self, names: set[str]) -> None:
+    def _update_done(self, names: set[str]) -> None:
         """Finds out which of these jobs are done: those whose needs are, too."""
         self._done -= names
-        open_ = [job for job in self._jobs.values() if job.name in names]
-        while ready := [job for job in open_ if self._done.issuperset(job.needs)]:
+        unknown = [job for job in self._jobs.values() if job.name in names]
+        while ready := [job for job in unknown if self._done.issuperset(job.needs)]:
             self._done.update(job.name for job in ready if job.is_done())
-            open_ = [job for job in open_ if job not in ready]
+            unknown = [job for job in unknown if job not in ready]
 
     def _dependents(self, name: str) -> set[str]:
         """The jobs that need one, directly or by others."""
@@ -161,7 +178,7 @@ class Schedule:
     def _stop(self, number: int, frame: object) -> None:
         self._stopping = True
 
-    def _collect(self) -> None:
+    def _collect_ended(self) -> None:
         for name, process in list(self._running.items()):
             if process.poll() is None:
                 continue
@@ -169,26 +186,26 @@ class Schedule:
             job = self._jobs[name]
             if process.returncode == 0 and job.is_done():
                 self._done.add(name)
-                self._settle(self._dependents(name))
-                self._finished()
+                self._update_done(self._dependents(name))
+                self._after_job()
             elif not self._stopping:
-                self._outcome.failed.append(name)
-                self._say(f"{name} failed: {_last_line(job.log)}")
+                self._result.failed.append(name)
+                self._display.print_line(f"{name} failed: {_last_line(job.log)}")
 
-    def _begin(self) -> None:
-        lost = {*self._outcome.failed, *self._outcome.left_out}
+    def _start_ready(self) -> None:
+        lost = {*self._result.failed, *self._result.skipped}
         for job in self.remaining:
             if job.name in lost or job.name in self._running:
                 continue
             if lost.intersection(job.needs):
                 lost.add(job.name)
-                self._outcome.left_out.append(job.name)
+                self._result.skipped.append(job.name)
             elif self._done.issuperset(job.needs):
-                if len(self._running) >= self._at_once:
+                if len(self._running) >= self._parallel:
                     return
                 self._running[job.name] = _launch(job)
 
-    def _end(self) -> None:
+    def _end_running(self) -> None:
         """Lets the commands save what they have, as on Ctrl-C, and waits for them."""
         for process in self._running.values():
             if process.poll() is None:
@@ -196,70 +213,69 @@ class Schedule:
         for process in self._running.values():
             process.wait()
 
-    def _work(self) -> float:
-        done = sum(self._jobs[name].cost for name in self._done)
-        return done + sum(
-            self._jobs[name].cost * self._jobs[name].share() for name in self._running
+    def _work_done(self) -> float:
+        """Of all jobs, in the unit of their costs."""
+        running = (self._jobs[name] for name in self._running)
+        return sum(self._jobs[name].cost for name in self._done) + sum(
+            job.cost * job.progress() for job in running
         )
 
-    def _show(self) -> None:
-        now = monotonic()
-        interval = SCREEN_INTERVAL if self._screen else LINE_INTERVAL
-        if now - self._shown < interval:
+    def _show_progress(self) -> None:
+        if not self._display.is_due():
             return
-        self._shown = now
         total = sum(job.cost for job in self._jobs.values())
-        work = self._work()
+        work = self._work_done()
         line = f"{work / total:4.0%}, {len(self._done)} of {len(self._jobs)} jobs"
-        spent = work - self._before
-        if spent > 0:
-            left = (total - work) * (now - self._started) / spent
+        done_now = work - self._work_before
+        if done_now > 0:
+            left = (total - work) * self.seconds / done_now
             line += f", {duration(left)} left"
         running = ", ".join(
-            f"{name} {self._jobs[name].share():.0%}" for name in self._running
+            f"{name} {self._jobs[name].progress():.0%}" for name in self._running
         )
-        self._say(f"{line}: {running}", passing=True)
-
-    def _say(self, text: str, passing: bool = False) -> None:
-        start = "\r\x1b[K" if self._screen else ""
-        end = "" if self._screen and passing else "\n"
-        print(f"{start}{text}", end=end, file=self._stream, flush=True)
+        self._display.show(f"{line}: {running}")
 
 
 @contextmanager
-def only_one(out: Path, program: str) -> Iterator[None]:
-    """Makes the folder of a program's runs and holds it; UserError where the program is
-    at work there already, or where it cannot be a folder."""
+def exclusive_folder(folder: Path, program: str) -> Iterator[None]:
+    """Makes the folder of a program's runs and holds it for this process alone.
+
+    program: its name in tools/. Raises UserError where the program is at work there
+    already, or where it cannot be a folder.
+    """
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise UserError(
-            f"{relative(out)} cannot hold the runs: {error.strerror}; choose another"
+            f"{relative(folder)} cannot hold the runs: {error.strerror}; choose another"
             " folder with --out DIR."
         ) from error
     try:
-        with locked(out):
+        with locked(folder):
             yield
     except Held:
         raise UserError(
-            f"another tools/{program} is at work in {relative(out)}: wait until it has"
-            " ended, or give another --out DIR."
+            f"another tools/{program} is at work in {relative(folder)}: wait until it"
+            " has ended, or give another --out DIR."
         ) from None
 
 
-def run_silently(command: list[str]) -> None:
-    """A short command; UserError with what it said last where it fails."""
+def run_silently(command: Sequence[str]) -> None:
+    """Runs a short command in the project's root.
+
+    Raises UserError, with its last line of output, where it fails.
+    """
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).split("\n")[-1]
-        raise UserError(f"`{' '.join(command)}` failed: {said}")
+        reason = (done.stderr.strip() or done.stdout.strip()).split("\n")[-1]
+        raise UserError(f"`{' '.join(command)}` failed: {reason}")
 
 
 def _launch(job: Job) -> subprocess.Popen[bytes]:
     """In a process group of its own, so that Ctrl-C reaches it through us alone."""
-    command = [*job.command, *(job.anew if job.is_stale() else ())]
+    command = [*job.command, *(job.restart_options if job.must_restart() else ())]
     try:
         job.log.parent.mkdir(parents=True, exist_ok=True)
         with job.log.open("ab") as log:
@@ -281,10 +297,11 @@ def _launch(job: Job) -> subprocess.Popen[bytes]:
 
 
 def _last_line(log: Path) -> str:
-    """What a command said last."""
+    """The last line that a command wrote."""
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
         lines = []
-    said = [line for line in lines if line.strip()]
-    return f"{said[-1].strip() if said else 'it said nothing'} ({relative(log)})"
+    written = [line for line in lines if line.strip()]
+    last = written[-1].strip() if written else "it said nothing"
+    return f"{last} ({relative(log)})"

@@ -14,18 +14,14 @@ from scipy import stats
 LEVEL = 0.05
 """A p below it tells samples apart; intervals leave it out."""
 
-
 FEWEST = 2
 """Pairs, for any test."""
-
 
 MOST_EXACT = 8
 """Values of a sample, up to which Mann-Whitney's p is counted over all ways to divide
 them where some are equal; beyond, it is a normal distribution's."""
 
-
 Values = Sequence[float]
-
 
 Interval = tuple[float, float]
 
@@ -53,18 +49,19 @@ class Comparison:
         return mean(self.second) - mean(self.first)
 
     @property
-    def told_apart(self) -> dict[str, float]:
+    def significant(self) -> dict[str, float]:
         """The tests that tell the samples apart, with their corrected p."""
         return {test: p for test, p in self.corrected.items() if p < LEVEL}
 
 
 def compare(quantities: dict[str, tuple[Values, Values]]) -> list[Comparison]:
-    """Every quantity's two samples, by all tests, Holm-corrected over the quantities.
+    """Compares each quantity's two samples by all tests, Holm-corrected over the
+    quantities.
 
-    The values of a quantity are pairs, at least FEWEST.
+    quantities: name -> values that are pairs, at least FEWEST.
     """
     p = {
-        name: {test: each(*values) for test, each in TESTS.items()}
+        name: {test: function(*values) for test, function in TESTS.items()}
         for name, values in quantities.items()
     }
     corrected = {test: holm([p[name][test] for name in p]) for test in TESTS}
@@ -82,8 +79,10 @@ def compare(quantities: dict[str, tuple[Values, Values]]) -> list[Comparison]:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Corrected p, in the same order: as many tests err together at most as often as
-    one would (Holm 1979)."""
+    """Returns corrected p, in the same order (Holm 1979).
+
+    With them, many tests together err at most as often as one would.
+    """
     ascending = sorted(range(len(p)), key=lambda index: p[index])
     corrected = [1.0] * len(p)
     largest = 0.0
@@ -94,28 +93,28 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def welch(first: Values, second: Values) -> float:
-    """p of Welch's t test: the means differ, standard deviations may, too."""
+    """Returns p of Welch's t test: the means differ, standard deviations may, too."""
     if stdev(first) == stdev(second) == 0:
         return 1.0 if first[0] == second[0] else 0.0
-    return _quietly(lambda: stats.ttest_ind(second, first, equal_var=False).pvalue)
+    return _p_value(lambda: stats.ttest_ind(second, first, equal_var=False).pvalue)
 
 
 def mann_whitney(first: Values, second: Values) -> float:
-    """p of Mann and Whitney's U: one sample's values tend to be larger."""
+    """Returns p of Mann and Whitney's U: one sample's values tend to be larger."""
     tied = len({*first, *second}) < len(first) + len(second)
     method = "auto"
     if tied and max(len(first), len(second)) <= MOST_EXACT:
         ways = math.comb(len(first) + len(second), len(first))
         method = stats.PermutationMethod(n_resamples=ways)
-    return _quietly(lambda: stats.mannwhitneyu(second, first, method=method).pvalue)
+    return _p_value(lambda: stats.mannwhitneyu(second, first, method=method).pvalue)
 
 
 def paired(first: Values, second: Values) -> float:
-    """p of the t test of the pairs' differences."""
+    """Returns p of the t test of the pairs' differences."""
     differences = _differences(first, second)
     if stdev(differences) == 0:
         return 1.0 if differences[0] == 0 else 0.0
-    return _quietly(lambda: stats.ttest_1samp(differences, 0).pvalue)
+    return _p_value(lambda: stats.ttest_1samp(differences, 0).pvalue)
 
 
 TESTS: dict[str, Callable[[Values, Values], float]] = {
@@ -128,19 +127,20 @@ at the least."""
 
 
 def least_mann_whitney(pairs: int) -> float:
-    """The smallest p that U can have: every value of one sample above the other's."""
+    """Returns the smallest p that U can have, where no value of one sample is below any
+    of the other's."""
     return 2 / math.comb(2 * pairs, pairs)
 
 
 def paired_interval(first: Values, second: Values) -> Interval:
-    """For the mean of the differences, second less first."""
+    """Returns that of the mean of the differences, second less first."""
     differences = _differences(first, second)
     spread = stdev(differences) / math.sqrt(len(differences))
     return _interval(mean(differences), spread, len(differences) - 1)
 
 
 def welch_interval(first: Values, second: Values) -> Interval:
-    """For the difference of the means, with Welch's degrees of freedom."""
+    """Returns that of the difference of the means, with Welch's degrees of freedom."""
     parts = [stdev(values) ** 2 / len(values) for values in (first, second)]
     squares = (
         part**2 / (len(v) - 1) for part, v in zip(parts, (first, second), strict=True)
@@ -151,7 +151,7 @@ def welch_interval(first: Values, second: Values) -> Interval:
 
 
 def magnitude(value: float) -> int:
-    """The place of a positive number's first digit: -2 of 0.012."""
+    """Returns the place of a positive number's first digit: -2 of 0.012."""
     return math.floor(math.log10(value))
 
 
@@ -164,8 +164,8 @@ def _differences(first: Values, second: Values) -> list[float]:
     return [after - before for before, after in zip(first, second, strict=True)]
 
 
-def _quietly(test: Callable[[], float]) -> float:
-    """p without SciPy's word on values that are nearly equal; 1 where it has none."""
+def _p_value(test: Callable[[], float]) -> float:
+    """p, 1 where there is none, without SciPy's warnings of nearly equal values."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)
         p = float(test())

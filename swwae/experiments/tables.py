@@ -1,24 +1,25 @@
-"""Rows of tools/reproduce.py's results.json as the paper's tables, in Markdown."""
+"""The paper's tables, in Markdown, from the rows of a reproduction's results.json."""
 
 from collections.abc import Callable, Sequence
 from statistics import mean, stdev
 
 from generator.paper import TABLE_1, TABLE_1_COLUMNS
+from swwae.base.tables import markdown
 
 CONTROL = "baseline, finetuned"
 """The classifier trained on without decoder, as long as the others (Section 4.3)."""
 
-
 MISSING = "–"
 
-
 Row = dict
-"""One result of one seed: the keys are those of reproduction.Measurement.row."""
+"""One result of one seed: the keys are those of measurements.Measurement.row."""
 
 
-def summary(values: Sequence[float | None]) -> str:
-    """7.91 ± 0.12: the mean, and the standard deviation over seeds where there are
-    several; "(2 of 3)" behind it where a seed is None; MISSING where all are."""
+def mean_and_deviation(values: Sequence[float | None]) -> str:
+    """Returns the mean over seeds and, of several, the standard deviation: 7.91 ± 0.12.
+
+    "(2 of 3)" is behind it where a seed is None; it is MISSING where all are.
+    """
     found = [value for value in values if value is not None]
     if not found:
         return MISSING
@@ -30,13 +31,13 @@ def summary(values: Sequence[float | None]) -> str:
     return text
 
 
-def values(rows: Sequence[Row], key: str, **wanted: object) -> list[float | None]:
-    """What the rows that agree in all of `wanted` have, one a seed."""
+def select(rows: Sequence[Row], key: str, **wanted: object) -> list[float | None]:
+    """Returns the values of a key, one a seed, of the rows that agree with `wanted`."""
     return [row[key] for row in rows if all(row[k] == v for k, v in wanted.items())]
 
 
-def errors(rows: Sequence[Row]) -> str:
-    """Table 1's layout: errors in percent by model, scheme, k and split.
+def errors_table(rows: Sequence[Row]) -> str:
+    """Returns errors in percent, as Table 1 has them: by model, scheme, k and split.
 
     The convolution scheme's training errors, which the paper's table lacks, come last.
     """
@@ -52,7 +53,7 @@ def errors(rows: Sequence[Row]) -> str:
         chosen = {"model": model, "scheme": scheme, "split": split}
         depth = deepest_depth(rows, model)
         key = f"top{k}_error"
-        return summary(values(rows, key, depth=depth(scheme), **chosen))
+        return mean_and_deviation(select(rows, key, depth=depth(scheme), **chosen))
 
     head = [f"{scheme}, top-{k}, {split}" for scheme, k, split in columns]
     body = [[model, *(cell(model, c) for c in columns)] for model in models(rows)]
@@ -60,7 +61,7 @@ def errors(rows: Sequence[Row]) -> str:
 
 
 def deepest_depth(rows: Sequence[Row], model: str) -> Callable[[str], int | None]:
-    """The depth that a model's errors were measured with, by scheme: the deepest."""
+    """Returns by scheme the depth that a model's errors are taken from: the deepest."""
 
     def depth(scheme: str) -> int | None:
         found = [
@@ -73,8 +74,8 @@ def deepest_depth(rows: Sequence[Row], model: str) -> Callable[[str], int | None
     return depth
 
 
-def paper_errors() -> str:
-    """Table 1 as the paper has it: VGG-16 on ILSVRC 2012."""
+def paper_errors_table() -> str:
+    """Returns Table 1 as the paper has it: VGG-16 on ILSVRC 2012."""
     head = [f"{scheme}, top-{k}, {split}" for scheme, k, split in TABLE_1_COLUMNS]
     body = [
         [title, *(f"{value:.2f}" for value in figures)]
@@ -83,8 +84,9 @@ def paper_errors() -> str:
     return markdown(["error in %, paper", *head], body)
 
 
-def reconstruction(rows: Sequence[Row]) -> str:
-    """Figure A-3's table by depth: mean ||x^ - x||^2 of the validation images."""
+def reconstruction_table(rows: Sequence[Row]) -> str:
+    """Returns Figure A-3's table by depth: mean ||x^ - x||^2 of the validation images,
+    pixels in [0, 1]."""
     chosen = [
         row
         for row in rows
@@ -98,7 +100,7 @@ def reconstruction(rows: Sequence[Row]) -> str:
         [
             model,
             *(
-                summary(values(chosen, "recon_l2", model=model, depth=d))
+                mean_and_deviation(select(chosen, "recon_l2", model=model, depth=d))
                 for d in depths
             ),
         ]
@@ -107,15 +109,17 @@ def reconstruction(rows: Sequence[Row]) -> str:
     return markdown(["mean ‖x̂−x‖²", *(f"from {d}" for d in depths)], body)
 
 
-def few_labels(rows: Sequence[Row], split: str = "val") -> str:
-    """Top-1 error in percent by model and number of labels."""
+def few_labels_table(rows: Sequence[Row], split: str = "val") -> str:
+    """Returns the top-1 error in percent by model and number of labels."""
     rows = [row for row in rows if row["labels"] is not None]
     numbers = sorted({row["labels"] for row in rows})
     body = [
         [
             model,
             *(
-                summary(values(rows, "top1_error", model=model, labels=n, split=split))
+                mean_and_deviation(
+                    select(rows, "top1_error", model=model, labels=n, split=split)
+                )
                 for n in numbers
             ),
         ]
@@ -126,18 +130,5 @@ def few_labels(rows: Sequence[Row], split: str = "val") -> str:
 
 
 def models(rows: Sequence[Row]) -> list[str]:
+    """Returns the models' names, in the order of the rows."""
     return list(dict.fromkeys(row["model"] for row in rows))
-
-
-def markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns are aligned in the text, too."""
-    lines = [head, *body]
-    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(head))]
-
-    def text(line: Sequence[str]) -> str:
-        cells = [line[0].ljust(widths[0])]
-        cells += [c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True)]
-        return f"| {' | '.join(cells)} |"
-
-    rule = ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]
-    return "\n".join([text(head), f"| {' | '.join(rule)} |", *map(text, body)])

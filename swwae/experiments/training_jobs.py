@@ -3,6 +3,7 @@ run. Every job computes with one thread.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from generator.errors import UserError
 from swwae.base.project import relative
@@ -15,7 +16,6 @@ from swwae.stages import changes
 COSTS = {0: 1.0, 1: 20.0, 2: 1.6, 3: 1.2}
 """Of an iteration of stages 0, 2 and 3, and of stage 1 as a whole, about."""
 
-
 JOINT_COSTS = {
     "baseline": 1.0,
     "first": 2.4,
@@ -24,7 +24,6 @@ JOINT_COSTS = {
     "ladder": 2.8,
 }
 """Of an iteration of stage 4, by the kind of variant."""
-
 
 EVALUATION_COST = 0.005
 """Of an image."""
@@ -38,11 +37,12 @@ def training_job(
     environment: Mapping[str, str] | None = None,
     build: str | None = None,
 ) -> Job:
-    """A stage, from the final weights of `source`; its networks must be generated.
+    """Returns the job of a stage that starts from the final weights of `source`.
 
     limit: of its iterations, in a trial. environment: of the command, besides what
     every job has. build: the fork that it must be trained with
-    (`provenance.versions`), None for any.
+    (`provenance.versions`), None for any. Raises UserError where the stage's solver
+    has not been generated.
     """
     command = ["tools/run_stage.sh", str(run.stage), "--net", run.net]
     command += ["--variant", run.variant, "--seed", str(seed)]
@@ -53,34 +53,39 @@ def training_job(
     iterations = iterations_of(run, limit)
     if limit and iterations:
         command += ["--max-iter", str(iterations)]
-    kind = run.variant.rpartition("-")[2]
-    each = JOINT_COSTS[kind] if run.stage == 4 else COSTS[run.stage]
-
-    def is_stale() -> bool:
-        """Whether it was begun with another seed, build, files, or weights than now."""
-        status = run.status()
-        if status and status.get("seed") != seed:
-            return True
-        if status and build and status.get("versions", {}).get("fork") != build:
-            return True
-        try:
-            changes.refuse_changes(run, source and source.final_weights, "")
-        except UserError:
-            return True
-        return False
-
+    must_restart = partial(_is_outdated, run, source, seed, build)
     return Job(
         training_name(run),
         command,
-        lambda: is_trained(run, seed, iterations) and not is_stale(),
-        run.root / "logs" / f"{_place(run)}.log",
-        () if source is None else (training_name(source),),
-        each * max(1, iterations),
-        _environment(run, environment),
-        lambda: min(1.0, _iteration(run) / max(1, iterations)),
-        ("--force",),
-        is_stale,
+        is_done=lambda: is_trained(run, seed, iterations) and not must_restart(),
+        log=run.root / "logs" / f"{_file_name(run)}.log",
+        needs=() if source is None else (training_name(source),),
+        cost=_iteration_cost(run) * max(1, iterations),
+        environment=_environment(run, environment),
+        progress=lambda: min(1.0, _current_iteration(run) / max(1, iterations)),
+        restart_options=("--force",),
+        must_restart=must_restart,
     )
+
+
+def _iteration_cost(run: Run) -> float:
+    if run.stage != 4:
+        return COSTS[run.stage]
+    return JOINT_COSTS[run.variant.rpartition("-")[2]]
+
+
+def _is_outdated(run: Run, source: Run | None, seed: int, build: str | None) -> bool:
+    """Whether it was begun with another seed, build, files, or weights than now."""
+    status = run.status()
+    if status and status.get("seed") != seed:
+        return True
+    if status and build and status.get("versions", {}).get("fork") != build:
+        return True
+    try:
+        changes.refuse_changes(run, source and source.final_weights, "")
+    except UserError:
+        return True
+    return False
 
 
 def evaluation_job(
@@ -93,10 +98,11 @@ def evaluation_job(
     drawn: bool = False,
     environment: Mapping[str, str] | None = None,
 ) -> Job:
-    """What tools/evaluate.py says of a run, recorded beside its weights.
+    """Returns the job of tools/evaluate.py on a run, recorded beside its weights.
 
-    images: how many; drawn: whether by --images. depth: that is decoded from, None for
-    the default. environment: as in `training_job`.
+    is_done: whether there is such a result. images: how many; drawn: whether by
+    --images. depth: that is decoded from, None for the default. environment: as in
+    `training_job`.
     """
     command = ["tools/evaluate.py", "--net", run.net, "--variant", run.variant]
     described = "" if depth is None else f", from {depth}"
@@ -106,21 +112,24 @@ def evaluation_job(
     command += ["--scheme", scheme, "--split", split]
     if drawn:
         command += ["--images", str(images)]
-    what = f"{scheme}, {split}{described}"
-    log = f"{_place(run)}-{what.replace(', ', '-').replace(' ', '')}.log"
+    title = f"{scheme}, {split}{described}"
+    file_name = f"{_file_name(run)}-{title.replace(', ', '-').replace(' ', '')}"
     return Job(
-        f"{training_name(run)}: {what}",
+        f"{training_name(run)}: {title}",
         command,
         is_done,
-        run.root / "logs" / log,
-        (training_name(run),),
-        EVALUATION_COST * images,
-        _environment(run, environment),
+        log=run.root / "logs" / f"{file_name}.log",
+        needs=(training_name(run),),
+        cost=EVALUATION_COST * images,
+        environment=_environment(run, environment),
     )
 
 
 def iterations_of(run: Run, limit: int | None = None) -> int:
-    """That a stage trains; UserError where its solver has not been generated."""
+    """Returns how many iterations a stage trains; 0 of stage 1.
+
+    limit: at most, in a trial. Raises UserError where there is no solver yet.
+    """
     if run.stage == 1:
         return 0
     iterations = network.read_solver(run.solver).max_iter
@@ -128,7 +137,10 @@ def iterations_of(run: Run, limit: int | None = None) -> int:
 
 
 def is_trained(run: Run, seed: int, iterations: int) -> bool:
-    """Whether a stage is finished, with this seed and at least so many iterations."""
+    """Returns whether a stage is finished, with this seed.
+
+    iterations: that it must have done at least.
+    """
     status = run.status()
     return (
         run.is_finished()
@@ -138,22 +150,22 @@ def is_trained(run: Run, seed: int, iterations: int) -> bool:
 
 
 def training_name(run: Run) -> str:
-    """vgg8_long/swwae-all stage 4 (seed1): short, and no other run's."""
+    """Returns the name of a stage's job: vgg8_long/swwae-all stage 4 (seed1)."""
     return f"{run.place} stage {run.stage} ({run.root.name})"
 
 
-def _place(run: Run) -> str:
+def _file_name(run: Run) -> str:
     """How the names of its jobs' logs begin."""
     return f"{run.place.replace('/', '-')}-stage{run.stage}"
 
 
-def _environment(run: Run, more: Mapping[str, str] | None) -> dict[str, str]:
-    own = {"RUNS_DIR": relative(run.root), "OMP_NUM_THREADS": "1"}
-    return own | dict(more or {})
+def _environment(run: Run, added: Mapping[str, str] | None) -> dict[str, str]:
+    every_job = {"RUNS_DIR": relative(run.root), "OMP_NUM_THREADS": "1"}
+    return every_job | dict(added or {})
 
 
-def _iteration(run: Run) -> int:
-    """How far a running stage is, by its log."""
+def _current_iteration(run: Run) -> int:
+    """How far a running stage has come, by its log."""
     if not run.log.is_file():
         return 0
     iterations, _ = read_log(run.log).loss

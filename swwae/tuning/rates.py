@@ -1,4 +1,4 @@
-"""What programs that find figures by trial share: options, and where those go."""
+"""The rates.json of a network: what trials have found, for the generator to use."""
 
 import re
 import shlex
@@ -17,12 +17,15 @@ from swwae.base.project import ROOT, relative
 from swwae.runs.networks import depths
 
 
-def read(net: str) -> Found:
-    """What has been found for a network before; raises UserError as `read_found`."""
+def read_rates_file(net: str) -> Found:
+    """Returns what has been found for a network so far.
+
+    Raises UserError where its rates.json is damaged.
+    """
     return read_found(ROOT, net, depths(net)[1])
 
 
-def write(
+def add_to_rates_file(
     net: str,
     layerwise_lr: Mapping[str, Figures] | None = None,
     loss_weights: Mapping[str, Figures] | None = None,
@@ -32,7 +35,7 @@ def write(
     layerwise_lr: by family; loss_weights: by variant. Returns the file's path. Raises
     UserError where it is damaged or cannot be written; it stays as it was then.
     """
-    before = read(net)
+    before = read_rates_file(net)
     after = replace(
         before,
         layerwise_lr={**before.layerwise_lr, **(layerwise_lr or {})},
@@ -60,8 +63,11 @@ def generator_commands(net: str, variants: str) -> list[str]:
     return sorted(found)
 
 
-def tell(path: Path, net: str, variants: str) -> None:
-    """Says where the figures are, and the commands that put them into the solvers."""
+def print_next_commands(path: Path, net: str, variants: str) -> None:
+    """Prints where the figures are, and the commands that put them into the solvers.
+
+    path: of rates.json; variants: as in `generator_commands`.
+    """
     print(f"\nwritten to {relative(path)}, for the generator; it uses them with")
     commands = generator_commands(net, variants)
     for command in commands:
@@ -77,8 +83,11 @@ def tell(path: Path, net: str, variants: str) -> None:
     )
 
 
-def command(program: str, options: Mapping[str, object]) -> str:
-    """A command line, without what has no value: how the figures were found."""
+def command_line(program: str, options: Mapping[str, object]) -> str:
+    """Returns the command line by which figures were found.
+
+    options: by name, without dashes; those whose value is None are left out.
+    """
     words = [f"tools/{program}"]
     for name, value in options.items():
         if value is not None:

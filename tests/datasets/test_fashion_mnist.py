@@ -21,7 +21,7 @@ import pytest
 from generator.errors import UserError
 from swwae.base import program
 from swwae.commands import create_fashion_mnist
-from swwae.datasets import datum_lmdb
+from swwae.datasets import database_folders, datum_lmdb, fashion_mnist
 from swwae.datasets.labelled_images import LabelledImages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,19 +62,13 @@ def start(*arguments, **options):
 
 
 @pytest.fixture
-def script():
-    """The script as a module."""
-    return create_fashion_mnist
-
-
-@pytest.fixture
-def create(script, monkeypatch, capsys):
+def create(monkeypatch, capsys):
     """Runs the script here; returns its stdout, or where it fails its one sentence."""
 
     def run(*arguments, expect=0):
         monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
-            program.run(script.main)
+            program.run(create_fashion_mnist.main)
         stdout, stderr = capsys.readouterr()
         assert end.value.code == expect, stderr
         if expect == 0:
@@ -254,6 +248,17 @@ def test_complete_databases_are_left_alone_unless_forced(create, source, out):
     assert {path.name for path in out.iterdir()} == {"train_lmdb", "test_lmdb"}
 
 
+def test_the_library_says_what_it_has_made(source, out):
+    infos, changed = fashion_mnist.create(out, source=source, seed=3, side=8)
+    train, test = out / "train_lmdb", out / "test_lmdb"
+    assert changed and list(infos) == [train, test]
+    assert infos[train]["shape"] == [1, 8, 8] and infos[train]["seed"] == 3
+    assert infos[test] == json.loads((test / "info.json").read_text())
+    assert fashion_mnist.check(out) == infos
+    again = fashion_mnist.create(out, source=source, seed=3, side=8)
+    assert again == (infos, False)
+
+
 def test_only_what_is_missing_is_made(create, source, out):
     arguments = ("--source", source, "--out", out)
     create(*arguments)
@@ -292,11 +297,11 @@ def test_other_sets_are_not_passed_off_as_fashion_mnist(create, source, out):
 
 @pytest.mark.parametrize("extra", [(), ("--force",)])
 def test_other_sets_take_a_folder_of_their_own(
-    script, create, monkeypatch, tmp_path, source, extra
+    create, monkeypatch, tmp_path, source, extra
 ):
     home = tmp_path / "fashion_mnist"
     home.mkdir()
-    monkeypatch.setattr(script, "HERE", home)
+    monkeypatch.setattr(fashion_mnist, "HOME", home)
     (tmp_path / "link").symlink_to(home)
     for out in (home, tmp_path / "link"):
         sentence = create("--source", source, "--out", out, *extra, expect=2)
@@ -314,10 +319,8 @@ def test_without_out_other_sets_are_refused_in_the_scripts_folder(source):
     assert everything(SCRIPT.parent) == before
 
 
-def test_a_package_with_other_files_is_refused(
-    script, create, monkeypatch, source, out
-):
-    monkeypatch.setattr(script, "PACKAGE_FOLDER", source)
+def test_a_package_with_other_files_is_refused(create, monkeypatch, source, out):
+    monkeypatch.setattr(fashion_mnist, "PACKAGE_FOLDER", source)
     sentence = create("--out", out, expect=2)
     assert "are not Fashion-MNIST's: install dataset-fashion-mnist anew" in sentence
     assert not out.exists()
@@ -396,12 +399,14 @@ def test_refused_before_anything_is_written(create, monkeypatch, tmp_path, sourc
 
 @pytest.mark.parametrize("option", ["--seed", "--pad-to"])
 @pytest.mark.parametrize("value", ["-1", "1.5", "x", "²"])
-def test_numbers_are_whole(script, monkeypatch, capsys, option, value):
+def test_numbers_are_whole(monkeypatch, capsys, option, value):
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), option, value])
     with pytest.raises(SystemExit) as end:
-        script.main()
+        create_fashion_mnist.main()
     assert end.value.code == 2
-    assert f"{option}: expected a whole number, found" in capsys.readouterr().err
+    assert (
+        f"{option}: '{value}' is no whole number from 0 on" in capsys.readouterr().err
+    )
 
 
 def wait_for(condition, process):
@@ -441,7 +446,7 @@ def test_an_interruption_leaves_nothing_that_looks_whole(
 
 def test_two_runs_do_not_mix(create, source, out):
     out.mkdir(parents=True)
-    with datum_lmdb.only_writer(out):
+    with database_folders.only_writer(out):
         sentence = create("--source", source, "--out", out, expect=2)
         assert "another run is writing" in sentence and list(out.iterdir()) == []
     create("--source", source, "--out", out)
@@ -452,7 +457,7 @@ def test_a_replacement_cut_short_brings_the_old_database_back(create, source, ou
     before = read_back(out / "train_lmdb")
     (out / "train_lmdb").rename(out / "train_lmdb.old")
     (out / "train_lmdb.partial").mkdir()
-    datum_lmdb.clear_leftovers(out / "train_lmdb")
+    database_folders.clear_leftovers(out / "train_lmdb")
     assert {path.name for path in out.iterdir()} == {"train_lmdb", "test_lmdb"}
     assert read_back(out / "train_lmdb") == before
 
@@ -477,21 +482,21 @@ def test_a_full_disk_is_said_and_leaves_nothing(source, out):
     assert list(out.iterdir()) == []
 
 
-def test_too_little_space_is_said_beforehand(script, monkeypatch, tmp_path):
+def test_too_little_space_is_said_beforehand(monkeypatch, tmp_path):
     data = LabelledImages(
         np.zeros((60000, 1, 28, 28), np.uint8), np.zeros(60000, np.uint8), ()
     )
     usage = shutil.disk_usage(tmp_path)._replace(free=80_000_000)
-    monkeypatch.setattr(script.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(UserError, match="take 8[5-9] MB, .* 80 MB free"):
-        script.check_space(tmp_path / "new" / "out", [data], side=32)
+        fashion_mnist.check_space(tmp_path / "new" / "out", [data], side=32)
 
 
 def test_too_little_memory_is_said_beforehand(
-    script, create, monkeypatch, tmp_path, source, out
+    create, monkeypatch, tmp_path, source, out
 ):
     usage = shutil.disk_usage(tmp_path)._replace(free=10**24)
-    monkeypatch.setattr(script.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     sentence = create("--source", source, "--out", out, "--pad-to", 10**7, expect=2)
     assert f"take {37 * 10**14 // 10**6} MB of memory" in sentence
     assert "give a smaller --pad-to" in sentence and not out.exists()
@@ -504,7 +509,7 @@ def test_the_size_is_foretold(tmp_path, count, side):
     data = LabelledImages(
         np.zeros((count, 1, side, side), np.uint8), np.full(count, 9, np.uint8), ()
     )
-    info = datum_lmdb.write(tmp_path / "lmdb", data, {}, lambda done, total: None)
+    info = datum_lmdb.write(tmp_path / "lmdb", data, {}, lambda done: None)
     foretold = datum_lmdb.database_bytes(len(data), data.shape)
     assert info["bytes"] <= foretold <= 1.3 * info["bytes"] + 2**20
 
@@ -518,7 +523,7 @@ def stand_in_apt(folder, script):
 
 
 @pytest.mark.parametrize("lists", ["fresh", "empty"])
-def test_the_package_is_installed_by_root(script, monkeypatch, tmp_path, lists):
+def test_the_package_is_installed_by_root(monkeypatch, tmp_path, lists):
     package, updated = tmp_path / "package", tmp_path / "updated"
     if lists == "fresh":
         updated.touch()
@@ -528,9 +533,9 @@ def test_the_package_is_installed_by_root(script, monkeypatch, tmp_path, lists):
         f"*install*dataset-fashion-mnist) [ -e {updated} ] && mkdir {package};; esac",
     )
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setattr(script, "PACKAGE_FOLDER", package)
+    monkeypatch.setattr(fashion_mnist, "PACKAGE_FOLDER", package)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert script.package_folder() == package and package.is_dir()
+    assert fashion_mnist.package_folder() == package and package.is_dir()
 
 
 @pytest.mark.parametrize(
@@ -540,22 +545,20 @@ def test_the_package_is_installed_by_root(script, monkeypatch, tmp_path, lists):
         (0, r"could not be installed \(No space left\): run apt-get update"),
     ],
 )
-def test_without_the_package_the_way_out_is_said(
-    script, monkeypatch, tmp_path, user, words
-):
+def test_without_the_package_the_way_out_is_said(monkeypatch, tmp_path, user, words):
     stand_in_apt(tmp_path / "bin", "echo 'E: No space left' >&2; exit 100")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setattr(script, "PACKAGE_FOLDER", tmp_path / "package")
+    monkeypatch.setattr(fashion_mnist, "PACKAGE_FOLDER", tmp_path / "package")
     monkeypatch.setattr(os, "geteuid", lambda: user)
     with pytest.raises(UserError, match=words):
-        script.package_folder()
+        fashion_mnist.package_folder()
 
 
-def test_without_apt_source_is_asked_for(script, monkeypatch, tmp_path):
+def test_without_apt_source_is_asked_for(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(script, "PACKAGE_FOLDER", tmp_path / "package")
+    monkeypatch.setattr(fashion_mnist, "PACKAGE_FOLDER", tmp_path / "package")
     with pytest.raises(UserError, match="no apt-get: give --source"):
-        script.package_folder()
+        fashion_mnist.package_folder()
 
 
 PACKAGE = Path("/usr/share/datasets/fashion-mnist")

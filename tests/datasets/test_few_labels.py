@@ -18,7 +18,7 @@ from generator.networks import VGG8
 from generator.stages import plan
 from generator.variants import VARIANTS
 from swwae.base.project import ROOT
-from swwae.commands import few_labels
+from swwae.datasets import few_labels
 from swwae.datasets.datum import Datum
 from swwae.nets.building import initial
 from swwae.nets.data_layers import batch_size
@@ -85,10 +85,10 @@ def test_the_others_are_all_images_in_their_order(folder):
 
 def test_a_seed_draws_the_same_and_another_seed_others(folder):
     labels = np.arange(IMAGES) % CLASSES
-    assert few_labels.drawn(labels, 20, 1) == few_labels.drawn(labels, 20, 1)
-    assert set(few_labels.drawn(labels, 20, 1)) != set(few_labels.drawn(labels, 20, 2))
+    assert few_labels.draw(labels, 20, 1) == few_labels.draw(labels, 20, 1)
+    assert set(few_labels.draw(labels, 20, 1)) != set(few_labels.draw(labels, 20, 2))
     # the order of NumPy's raw stream: the same on every machine
-    assert few_labels.drawn(labels, 10, 1)[:3] == FIRST
+    assert few_labels.draw(labels, 10, 1)[:3] == FIRST
 
 
 def test_what_is_there_stays_and_is_told_from_what_is_not(folder):
@@ -105,6 +105,16 @@ def test_what_is_there_stays_and_is_told_from_what_is_not(folder):
     run(folder, "--labels", 10, "--force")
     assert len(read(folder / "unlabelled_lmdb")) == IMAGES
     assert not list(folder.glob("*.partial"))
+
+
+def test_the_library_says_what_it_has_made(folder):
+    (labelled, info), (unlabelled, others) = few_labels.create(folder, 20, seed=1)
+    assert labelled == folder / "labelled20_seed1_lmdb" and info["images"] == 20
+    assert unlabelled == folder / "unlabelled_lmdb" and others["images"] == IMAGES
+    assert info == json.loads((labelled / "info.json").read_text())
+    assert info["made_from"] == others["made_from"] and info["seed"] == 1
+    again = few_labels.create(folder, 20, seed=1)
+    assert again == [(labelled, None), (unlabelled, None)]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from scipy.io import savemat
 
 from swwae.base import program
 from swwae.commands import create_ilsvrc12
-from swwae.datasets import encoded_lmdb, image_sources, jpegs
+from swwae.datasets import encoded_state, image_search, jpegs
 from swwae.datasets.labelled_images import shuffled_order
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,13 +140,7 @@ def write_devkit(folder, truth, ids=None):
 
 
 @pytest.fixture
-def script():
-    """The script as a module."""
-    return create_ilsvrc12
-
-
-@pytest.fixture
-def create(script, monkeypatch, capsys, tmp_path):
+def create(monkeypatch, capsys, tmp_path):
     """Runs the script here; returns its stdout, or where it fails its one sentence."""
 
     def run(*arguments, expect=0, jobs=1):
@@ -157,7 +151,7 @@ def create(script, monkeypatch, capsys, tmp_path):
         old = signal.getsignal(signal.SIGTERM)
         try:
             with pytest.raises(SystemExit) as end:
-                program.run(script.main)
+                program.run(create_ilsvrc12.main)
         finally:
             signal.signal(signal.SIGTERM, old)
         stdout, stderr = capsys.readouterr()
@@ -613,7 +607,7 @@ def refusals(folder):
         "negative": "a.jpg -1\n",
         "large": "a.jpg 65536\n",
         "endless label": f"a.jpg {'1' * 5000}\n",
-        "endless line": f"{'a' * image_sources.MAX_LINE}.jpg 1\n",
+        "endless line": f"{'a' * image_search.MAX_LINE}.jpg 1\n",
         "binary": "\0\1\2 3\n",
         "nothing": "none.jpg 1\n",
         "empty list": "",
@@ -646,23 +640,23 @@ def refusals(folder):
         "nothing": (["--train", lists["nothing"]], "--root"),
         "empty list": (["--train", lists["empty list"]], "--root"),
         "classes": (["--train", tree, "--val", other], "the same classes"),
-        "quality": (["--train", tree, "--quality", "0"], "1 to 100"),
-        "jobs": (["--train", tree, "--jobs", "0"], "expected 1 to"),
-        "many jobs": (["--train", tree, "--jobs", "100000"], "expected 1 to"),
-        "side": (["--train", tree, "--max-side", "65536"], "0 to 65535"),
+        "quality": (["--train", tree, "--quality", "0"], "from 1 to 100"),
+        "jobs": (["--train", tree, "--jobs", "0"], "from 1 to"),
+        "many jobs": (["--train", tree, "--jobs", "100000"], "from 1 to"),
+        "side": (["--train", tree, "--max-side", "65536"], "from 0 to 65535"),
         "nothing given": ([], "--train"),
         "no database": (["--check"], "neither"),
         "out is a file": (["--train", tree, "--out", zipped], "give --out a folder"),
     }
 
 
-def test_what_is_refused(script, create, tmp_path, capsys, monkeypatch):
+def test_what_is_refused(create, tmp_path, capsys, monkeypatch):
     for name, (arguments, words) in refusals(tmp_path / "s").items():
         # argparse's own sentences
         if name in ("quality", "jobs", "many jobs", "side", "nothing given"):
             monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
             with pytest.raises(SystemExit) as end:
-                script.main()
+                create_ilsvrc12.main()
             assert end.value.code == 2 and words in capsys.readouterr().err, name
         else:
             error = create(*arguments, expect=2)
@@ -707,6 +701,19 @@ def test_rerun_does_nothing_and_other_options_are_told(create, tmp_path):
     )
 
 
+def test_names_of_classes_need_not_be_utf8(create, tmp_path):
+    files = {os.fsdecode(b"caf\xe9/a.jpg"): image(1), "thé/b.jpg": image(2)}
+    source = write_tree(tmp_path / "s", files)
+    for _ in range(2):
+        create("--train", source, "--max-side", MAX_SIDE)
+    info = json.loads((tmp_path / "out/train_lmdb/info.json").read_bytes())
+    assert [os.fsencode(name) for name in info["classes"]] == [
+        b"caf\xe9",
+        "thé".encode(),
+    ]
+    assert "every" in create("--check").lower()
+
+
 def test_something_else_in_the_way_stays(create, tmp_path):
     source = write_source(tmp_path / "s", "class folders", training_set(1))
     mine = tmp_path / "out" / "train_lmdb"
@@ -742,7 +749,7 @@ def start(*arguments, more="", **options):
 
 
 def committed(out):
-    state = encoded_lmdb.partial_state(out / "train_lmdb")
+    state = encoded_state.partial_state(out / "train_lmdb")
     return state.done if state else 0
 
 
@@ -830,7 +837,7 @@ def test_goes_on_after_a_kill_at_the_end(set_of_many, tmp_path, call):
     arguments = [*arguments, "--jobs", "1", "--out", str(tmp_path)]
     kill = f"""
     import os, signal
-    from swwae.datasets import datum_lmdb
+    from swwae.datasets import database_folders
     steps = []
     def killing(function):
         def call(*a, **k):
@@ -840,7 +847,8 @@ def test_goes_on_after_a_kill_at_the_end(set_of_many, tmp_path, call):
             return function(*a, **k)
         return call
     encoded_lmdb.whole_file = killing(encoded_lmdb.whole_file)
-    datum_lmdb.put_in_place = killing(datum_lmdb.put_in_place)
+    encoded_lmdb.write_json = killing(encoded_lmdb.write_json)
+    database_folders.put_in_place = killing(database_folders.put_in_place)
     """
     process = start(*arguments, more=kill)
     process.communicate()
@@ -962,7 +970,8 @@ def test_a_full_disk_ends_cleanly_and_goes_on(set_of_many, tmp_path):
 def test_the_map_grows(set_of_many, tmp_path):
     arguments, expected = set_of_many
     more = """
-    encoded_lmdb.SMALLEST_MAP = 1 << 17
+    from swwae.datasets import encoded_state
+    encoded_state.SMALLEST_MAP = 1 << 17
     encoded_lmdb.estimated_bytes = lambda *a: 0
     """
     process = start(*arguments, "--out", str(tmp_path), more=more)
@@ -971,10 +980,10 @@ def test_the_map_grows(set_of_many, tmp_path):
     assert outcome(tmp_path) == expected
 
 
-def test_too_small_a_disk_is_foreseen(create, script, monkeypatch, tmp_path):
+def test_too_small_a_disk_is_foreseen(create, monkeypatch, tmp_path):
     source = write_source(tmp_path / "s", "tar of tars", training_set())
     usage = shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000)
-    monkeypatch.setattr(script.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     error = create("--train", source, expect=2)
     assert "make room" in error and "1 MB free" in error
     assert os.listdir(tmp_path / "out") == []
@@ -1050,8 +1059,9 @@ import os, sys, threading, time
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from swwae.datasets import encoded_lmdb
+from swwae.datasets.encoded_records import Form
+from swwae.datasets.found_images import Found
 from swwae.datasets.image_index import IndexBuilder
-from swwae.datasets.image_sources import Found
 
 def proportional(process):
     text = Path(f"/proc/{{process}}/smaps_rollup").read_text()
@@ -1065,10 +1075,10 @@ for number in range(1_281_167):
     builder.add(name, number % 1000, {size}, archive)
 found = Found(builder.index().in_order_of_names(), ("class",) * 1000, ())
 del builder
-form = encoded_lmdb.Form(64, 95, 0)
+form = Form(64, 95, 0)
 began = time.monotonic()
 
-def progress(done, total):
+def progress(done):
     if done > 300:
         children = Path("/proc/self/task/%d/children" % os.getpid()).read_text()
         peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
@@ -1077,7 +1087,16 @@ def progress(done, total):
         os._exit(0)
 
 out = Path({out!r})
-encoded_lmdb.write(out, found, form, {{}}, 4, False, out / "report", progress)
+encoded_lmdb.write(
+    out,
+    found,
+    form,
+    made_from={{}},
+    jobs=4,
+    strict=False,
+    report=out / "report",
+    progress=progress,
+)
 """
 
 
@@ -1085,8 +1104,6 @@ def test_memory_is_bounded_at_the_size_of_ilsvrc(tmp_path):
     (tmp_path / "image.tar").write_bytes(image(1, (500, 375)))
     program = LARGE.format(
         root=str(ROOT),
-        data=str(ROOT / "data"),
-        tools=str(ROOT / "tools"),
         image=str(tmp_path / "image.tar"),
         size=(tmp_path / "image.tar").stat().st_size,
         out=str(tmp_path / "out"),

@@ -4,12 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from swwae.commands import create_photographs
-
-
-@pytest.fixture
-def script():
-    return create_photographs
+from generator.errors import UserError
+from swwae.datasets import photographs
 
 
 def slope(width, height):
@@ -20,22 +16,22 @@ def slope(width, height):
     return Image.fromarray(np.rint(values).astype(np.uint8))
 
 
-def test_a_missing_photograph_is_told_with_the_command(script, monkeypatch, tmp_path):
+def test_a_missing_photograph_is_told_with_the_command(monkeypatch, tmp_path):
     def installed(package, folder, *_):
         return tmp_path / folder.name
 
-    monkeypatch.setattr(script.debian, "package_folder", installed)
-    with pytest.raises(script.UserError) as error:
-        script.photographs()
+    monkeypatch.setattr(photographs.debian, "package_folder", installed)
+    with pytest.raises(UserError) as error:
+        photographs.photographs()
     missing = tmp_path / "BytheWater/contents/images/2560x1600.jpg"
     assert f"{missing} is missing" in str(error.value)
     assert "apt-get install --reinstall mate-backgrounds plasma" in str(error.value)
 
 
 @pytest.mark.parametrize("size", [(2560, 1600), (640, 427), (512, 512), (300, 700)])
-def test_pieces_lie_inside_and_cover_the_photograph(script, size):
-    pieces = [np.asarray(piece) for piece in script.pieces(slope(*size))]
-    assert len(pieces) == script.PIECES
+def test_pieces_lie_inside_and_cover_the_photograph(size):
+    pieces = [np.asarray(piece) for piece in photographs.pieces(slope(*size))]
+    assert len(pieces) == photographs.PIECES
     assert {piece.shape for piece in pieces} == {(375, 500, 3)}
     reds = np.array([(piece[..., 0].min(), piece[..., 0].max()) for piece in pieces])
     greens = np.array([(piece[..., 1].min(), piece[..., 1].max()) for piece in pieces])
@@ -48,27 +44,27 @@ def test_pieces_lie_inside_and_cover_the_photograph(script, size):
     np.testing.assert_allclose(wide, high, atol=0.03 * max(size) / 375)
 
 
-def test_large_photographs_are_seen_at_three_scales(script):
-    pieces = [np.asarray(piece) for piece in script.pieces(slope(2560, 1600))]
+def test_large_photographs_are_seen_at_three_scales():
+    pieces = [np.asarray(piece) for piece in photographs.pieces(slope(2560, 1600))]
     seen = [np.ptp(piece[..., 1].astype(int)) / 250 for piece in pieces]
-    third = script.PIECES // 3
+    third = photographs.PIECES // 3
     expected = [1] * third + [0.5] * third + [0.25] * third
     np.testing.assert_allclose(sorted(seen, reverse=True), expected, atol=0.03)
 
 
-def test_what_is_cut_already_stays(script, tmp_path, capsys):
+def test_what_is_cut_already_stays(tmp_path, capsys):
     picture = tmp_path / "hill.png"
     slope(600, 450).save(picture)
     folder = tmp_path / "parts"
-    script.cut({"hill": picture}, folder)
+    photographs.cut({"hill": picture}, folder)
     files = sorted(folder.rglob("*.jpg"))
-    assert len(files) == script.PIECES
+    assert len(files) == photographs.PIECES
     assert len(list((folder / "val/hill").iterdir())) == 6
     assert "cutting" in capsys.readouterr().out
     times = [file.stat().st_mtime_ns for file in files]
-    script.cut({"hill": picture}, folder)
+    photographs.cut({"hill": picture}, folder)
     assert capsys.readouterr().out == ""
     assert [file.stat().st_mtime_ns for file in files] == times
     files[3].unlink()
-    script.cut({"hill": picture}, folder)
+    photographs.cut({"hill": picture}, folder)
     assert files[3].is_file()

@@ -173,8 +173,8 @@ def test_a_screen_is_refreshed():
 @pytest.mark.parametrize(
     ("stream", "shown"),
     [
-        (io.StringIO(), "40 of 400 images, 2.5/s, 2:24 left\n"),
-        (Screen(), "40 of 400 images, 2.5/s, 2:24 left\r\x1b[J"),
+        (io.StringIO(), "40 of 400 images (10%), 2.5/s, 2:24 left\n"),
+        (Screen(), "40 of 400 images (10%), 2.5/s, 2:24 left\r\x1b[J"),
     ],
 )
 def test_what_is_done_is_counted(monkeypatch, stream, shown):

@@ -15,8 +15,8 @@ from swwae.base.project import CAFFE, ROOT
 from swwae.commands import compare_engines
 from swwae.evaluation import results
 from swwae.experiments import engines
-from swwae.experiments.engines import ENGINES, Engines
-from swwae.experiments.jobs import Outcome, Schedule
+from swwae.experiments.engines import ENGINES, EngineComparison
+from swwae.experiments.jobs import Schedule, ScheduleResult
 from swwae.runs.run import Run
 
 PROGRAM = ROOT / "tools/compare_engines.py"
@@ -31,10 +31,10 @@ NOISE = (0.03, -0.04, 0.02, -0.03, 0.01)
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory):
-    made = Engines(
+    made = EngineComparison(
         tmp_path_factory.mktemp("out"), "vgg8", "swwae-all", ("CAFFE", "DNNL"), 5
     )
-    generate(made.generation())
+    generate(made.generator_arguments())
     return made
 
 
@@ -58,7 +58,7 @@ def finish(run: Run, seed: int, error: float, build: str | None = BUILD) -> None
         results.record(run, measured | {"top1_error": error}, checksum)
 
 
-def finish_all(plan: Engines, more: float = 0.0) -> None:
+def finish_all(plan: EngineComparison, more: float = 0.0) -> None:
     """Both engines end alike but for noise, and DNNL's error is larger by `more`."""
     for seed in range(1, plan.seeds + 1):
         error = BASE[seed - 1]
@@ -116,13 +116,13 @@ def test_what_is_finished_is_not_run_again(plan, tmp_path):
     stages = [job.name for job in left if job.command[0] == "tools/run_stage.sh"]
     assert [name.split(" ")[2] for name in stages] == ["2", "3", "4"]
     assert all("(seed2-dnnl)" in job.name for job in left)
-    assert left[0].is_stale()
+    assert left[0].must_restart()
 
 
 # --- the verdict
 
 
-def main_on(plan: Engines, *more: str | Path) -> int:
+def main_on(plan: EngineComparison, *more: str | Path) -> int:
     arguments = ["--out", plan.out, "--seeds", plan.seeds, *more]
     return compare_engines.main([str(each) for each in arguments])
 
@@ -175,25 +175,25 @@ def test_one_engine_under_two_names(plan, tmp_path):
 
 
 def test_a_build_without_onednn_has_no_engines_to_compare(plan, tmp_path, monkeypatch):
-    plan.check()
+    plan.check_build()
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib/libcaffe.so").write_bytes(b"libopenblas.so.0")
     monkeypatch.setattr(engines, "CAFFE", tmp_path / "bin/caffe")
     with pytest.raises(UserError, match="built without oneDNN"):
-        plan.check()
+        plan.check_build()
 
 
 @pytest.mark.parametrize(
-    ("outcome", "code", "said"),
+    ("result", "code", "said"),
     [
-        (Outcome(["a"], ["b", "c"]), 1, "1 jobs failed and 2 that need them"),
-        (Outcome(interrupted=True), 130, "the same command goes on"),
+        (ScheduleResult(["a"], ["b", "c"]), 1, "1 jobs failed and 2 that need them"),
+        (ScheduleResult(interrupted=True), 130, "the same command goes on"),
     ],
 )
 def test_nothing_is_compared_of_half_the_runs(
-    plan, tmp_path, monkeypatch, capsys, outcome, code, said
+    plan, tmp_path, monkeypatch, capsys, result, code, said
 ):
-    monkeypatch.setattr(Schedule, "run", lambda self: outcome)
+    monkeypatch.setattr(Schedule, "run", lambda self: result)
     assert main_on(replace(plan, out=tmp_path)) == code
     printed = capsys.readouterr()
     assert said in printed.err and "apart" not in printed.out

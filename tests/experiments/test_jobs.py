@@ -35,9 +35,9 @@ def make(tmp_path):
     return job
 
 
-def run(jobs, at_once=2):
+def run(jobs, parallel=2):
     stream = io.StringIO()
-    schedule = Schedule(jobs, at_once, stream)
+    schedule = Schedule(jobs, parallel, stream)
     return schedule.run(), stream.getvalue()
 
 
@@ -47,8 +47,8 @@ def written(folder, name):
 
 def test_a_job_runs_after_those_that_it_needs(make, tmp_path):
     jobs = [make("c", "a", "b"), make("a"), make("b", "a")]
-    outcome, _ = run(jobs)
-    assert not outcome.failed and not outcome.left_out
+    result, _ = run(jobs)
+    assert not result.failed and not result.skipped
     a, b, c = (written(tmp_path, name)[0] for name in "abc")
     assert a < b < c
 
@@ -68,9 +68,9 @@ def test_a_failure_leaves_out_what_needs_it_and_nothing_else(make, tmp_path):
         make("last", "next"),
         make("other"),
     ]
-    outcome, said = run(jobs, at_once=1)
-    assert outcome.failed == ["bad"]
-    assert outcome.left_out == ["next", "last"]
+    result, said = run(jobs, parallel=1)
+    assert result.failed == ["bad"]
+    assert result.skipped == ["next", "last"]
     assert (tmp_path / "other").is_file() and not (tmp_path / "last").exists()
     assert "bad failed: wrong: the reason (" in said
 
@@ -89,15 +89,17 @@ def test_what_needs_a_job_that_is_done_again_is_asked_again(make, tmp_path):
         return path.is_file() and path.stat().st_mtime_ns > made.stat().st_mtime_ns
 
     stale = replace(jobs[1], is_done=is_newer)
-    outcome, _ = run([jobs[0], stale, *jobs[2:]], at_once=1)
-    assert not outcome.failed
+    result, _ = run([jobs[0], stale, *jobs[2:]], parallel=1)
+    assert not result.failed
     assert len(written(tmp_path, "b")) == 2 and len(written(tmp_path, "other")) == 1
 
 
-def test_what_is_stale_is_begun_anew(make, tmp_path):
+def test_what_cannot_be_gone_on_with_is_started_over(make, tmp_path):
     job = make("a")
     script = ["sh", "-c", f"cd {tmp_path}; echo $0 > a"]
-    job = replace(job, command=script, anew=["--force"], is_stale=lambda: True)
+    job = replace(
+        job, command=script, restart_options=["--force"], must_restart=lambda: True
+    )
     run([job])
     assert (tmp_path / "a").read_text() == "--force\n"
 
@@ -110,16 +112,16 @@ def test_results_can_be_written_after_every_job(make):
 
 
 def test_a_command_that_succeeds_without_its_result_has_failed(make):
-    outcome, _ = run([make("empty", command="true")])
-    assert outcome.failed == ["empty"]
+    result, _ = run([make("empty", command="true")])
+    assert result.failed == ["empty"]
 
 
-@pytest.mark.parametrize("at_once", [1, 3])
-def test_no_more_run_than_are_asked_for(make, tmp_path, at_once):
+@pytest.mark.parametrize("parallel", [1, 3])
+def test_no_more_run_than_are_asked_for(make, tmp_path, parallel):
     count = "mkdir run$$; ls -d run* | wc -l >> counts; sleep 0.3; rmdir run$$"
     jobs = [make(name, command=f"{count}; touch {name}") for name in "abcdef"]
-    run(jobs, at_once)
-    assert max(written(tmp_path, "counts")) == at_once
+    run(jobs, parallel)
+    assert max(written(tmp_path, "counts")) == parallel
 
 
 def test_progress_counts_work_rather_than_jobs(make):
@@ -139,8 +141,8 @@ def test_ctrl_c_ends_the_commands_and_says_so(tmp_path):
         command = "trap 'echo saved; exit 130' TERM; echo on; sleep 60 & wait"
         log = Path({str(tmp_path / "log")!r})
         job = Job("long", ["sh", "-c", command], lambda: False, log)
-        outcome = Schedule([job], 1).run()
-        print(outcome.interrupted, outcome.failed)
+        result = Schedule([job], 1).run()
+        print(result.interrupted, result.failed)
     """
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(text)], stdout=subprocess.PIPE, text=True
@@ -154,3 +156,31 @@ def test_ctrl_c_ends_the_commands_and_says_so(tmp_path):
     output, _ = process.communicate(timeout=20)
     assert output.split("\n")[-2] == "True []"
     assert log.read_text().split() == ["on", "saved"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_progress_passes_and_failures_stay(make):
+    stream = Terminal()
+    jobs = [make("bad", command="echo why; exit 3"), make("good", command="sleep 0.5")]
+    Schedule(jobs, 2, stream).run()
+    assert stream.getvalue().startswith("  0%, 0 of 2 jobs: bad 0%, good 0%")
+    lines = stream.getvalue().split("\n")
+    assert "bad failed: why (" in lines[0]
+    assert not lines[-1].endswith("%")  # the progress is not left behind
+
+
+class Closed(io.StringIO):
+    def write(self, text):
+        raise BrokenPipeError
+
+
+def test_where_nobody_reads_the_progress_the_commands_are_ended(make):
+    job = make("long", command="sleep 60")
+    start = time.monotonic()
+    with pytest.raises(BrokenPipeError):
+        Schedule([job], 1, Closed()).run()
+    assert time.monotonic() - start < 20

@@ -16,7 +16,7 @@ NEAR = ([1.0, 1.1, 0.9, 1.05, 0.95], [1.02, 1.05, 0.94, 1.0, 1.01])
 
 def test_a_difference_is_told_by_every_test():
     (found,) = compare({"error": FAR})
-    assert set(found.told_apart) == set(TESTS)
+    assert set(found.significant) == set(TESTS)
     assert found.difference == pytest.approx(1.002)
     for low, high in (found.interval, found.unpaired_interval):
         assert 0 < low < found.difference < high
@@ -24,7 +24,7 @@ def test_a_difference_is_told_by_every_test():
 
 def test_no_difference_is_told_by_none():
     (found,) = compare({"error": NEAR})
-    assert found.told_apart == {}
+    assert found.significant == {}
     for low, high in (found.interval, found.unpaired_interval):
         assert low < 0 < high
 
@@ -32,7 +32,7 @@ def test_no_difference_is_told_by_none():
 def test_pairs_show_a_difference_that_is_small_against_the_seeds():
     first = [1.0, 2.0, 3.0, 4.0, 5.0]
     (found,) = compare({"loss": (first, [each + 0.01 for each in first[:-1]] + [5.02])})
-    assert list(found.told_apart) == ["paired t"]
+    assert list(found.significant) == ["paired t"]
     assert found.p["Welch's t"] > 0.9
 
 
@@ -110,4 +110,4 @@ def test_chance_is_found_as_often_as_the_level_says():
             not low < 0 < high for low, high in (getattr(e, kind) for e in found)
         )
         assert 0.02 < outside < 0.08, kind
-    assert sum(bool(each.told_apart) for each in found) <= 2
+    assert sum(bool(each.significant) for each in found) <= 2

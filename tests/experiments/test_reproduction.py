@@ -14,13 +14,19 @@ from generator.errors import UserError
 from generator.paper import TABLE_1
 from swwae.commands import reproduce
 from swwae.experiments import tables
-from swwae.experiments.jobs import Outcome, Schedule, only_one
+from swwae.experiments.jobs import Schedule, ScheduleResult, exclusive_folder
+from swwae.experiments.measurements import Measurement, Model
 from swwae.experiments.reproduction import (
     FULL,
     VARIANTS,
-    Measurement,
-    Model,
     Reproduction,
+)
+from swwae.experiments.reproduction_run import (
+    faults,
+    prepare,
+    seconds_before,
+    tables_text,
+    write_results,
 )
 from swwae.experiments.tables import CONTROL
 from swwae.runs.run import Run
@@ -31,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory):
     made = Reproduction(tmp_path_factory.mktemp("out"), 2, (100,))
-    for _, *arguments in made.generations():
+    for _, *arguments in made.generator_arguments():
         generate(["vgg8", *arguments])
     return made
 
@@ -103,7 +109,7 @@ def test_few_labels_have_networks_of_their_own_by_seed(plan):
 
 
 def test_the_fewest_labels_have_a_smaller_rate_of_stage_2(plan):
-    made = replace(plan, labels=(100, 500)).generations()
+    made = replace(plan, labels=(100, 500)).generator_arguments()
     rates = {
         command[command.index("--labels") + 1]: command[-1]
         for command in made
@@ -153,7 +159,7 @@ def cells(text):
 def test_a_cell_is_the_mean_and_the_deviation_of_the_seeds():
     errors = [9.0, 8.5, 8.0]
     rows = [row("baseline", error, seed) for seed, error in enumerate(errors)]
-    head, body = cells(tables.errors(rows))
+    head, body = cells(tables.errors_table(rows))
     assert body[head.index("single-crop, top-1, val")] == f"8.50 ± {stdev(errors):.2f}"
     assert body[head.index("single-crop, top-5, val")] == "0.85 ± 0.05"
     assert body[head.index("convolution, top-1, val")] == tables.MISSING
@@ -161,14 +167,14 @@ def test_a_cell_is_the_mean_and_the_deviation_of_the_seeds():
 
 def test_one_seed_has_no_deviation_and_a_missing_one_is_told():
     rows = [row("baseline", 9.0), row("baseline", 0.0, 2) | {"top1_error": None}]
-    head, body = cells(tables.errors(rows))
+    head, body = cells(tables.errors_table(rows))
     assert body[head.index("single-crop, top-1, val")] == "9.00 (1 of 2)"
 
 
 def test_results_of_lower_depths_are_not_taken_for_the_model_s():
     """Its error is the same, but it would count twice."""
     rows = [row("sae-all", 9.0, depth=3), row("sae-all", 1.0, depth=1)]
-    head, body = cells(tables.errors(rows))
+    head, body = cells(tables.errors_table(rows))
     assert body[head.index("single-crop, top-1, val")] == "9.00"
 
 
@@ -179,7 +185,7 @@ def test_reconstructions_by_depth():
         row("sae-first, pretrained", 9, depth=2, recon_l2=20.0, stage=3),
         row("swwae-first", 9, depth=3, recon_l2=99.0, split="train"),
     ]
-    head, first, second = cells(tables.reconstruction(rows))
+    head, first, second = cells(tables.reconstruction_table(rows))
     assert head[1:] == ["from 1", "from 2", "from 3"]
     assert first == ["swwae-first", "7.00", tables.MISSING, "8.00"]
     assert second == ["sae-first, pretrained", tables.MISSING, "20.00", tables.MISSING]
@@ -192,30 +198,30 @@ def test_few_labels_by_number():
         row("swwae-all", 28.0, labels=100),
         row("swwae-all", 28.0),  # of all labels
     ]
-    head, first, second = cells(tables.few_labels(rows))
+    head, first, second = cells(tables.few_labels_table(rows))
     assert head[1:] == ["100 labels", "1,000 labels"]
     assert first == ["baseline", "30.00", "20.00"]
     assert second == ["swwae-all", "28.00", tables.MISSING]
 
 
 def test_the_paper_s_table_is_the_paper_s():
-    head, *body = cells(tables.paper_errors())
+    head, *body = cells(tables.paper_errors_table())
     assert [line[0] for line in body] == [title for title, _ in TABLE_1.values()]
     place = head.index("convolution, top-5, val")
     assert body[-2][place] == "8.13"  # SWWAE-all
 
 
 def test_results_are_written_with_what_they_are_of(plan):
-    rows = reproduce.write(plan, "tools/reproduce.sh", 15.5)
+    rows = write_results(plan, "tools/reproduce.sh", 15.5)
     content = json.loads((plan.out / "results.json").read_text())
     assert content["seconds"] == 15.5 and content["rows"] == rows
     assert content["iterations_at_most"] is None and content["warnings"] == []
     assert len(rows) == len(plan.measurements())
-    assert reproduce._seconds_before(plan.out / "results.json") == 15.5
+    assert seconds_before(plan) == 15.5
 
 
 def test_a_trial_s_tables_say_so():
-    assert reproduce.text_of([row("baseline", 9.0)], 3).startswith("A TRIAL of 3")
+    assert tables_text([row("baseline", 9.0)], 3).startswith("A TRIAL of 3")
 
 
 def test_what_trainings_warn_of_is_told_once(plan, tmp_path, capsys):
@@ -227,7 +233,8 @@ def test_what_trainings_warn_of_is_told_once(plan, tmp_path, capsys):
     status.write_text(json.dumps(said))
     told = f"{FULL}/sae-layerwise stage 2 (seed2): a decoder is dead: why."
     assert made.warnings() == [told]
-    reproduce.say_faults(made, [])
+    assert faults(made, []) == [f"warning: {told}"]
+    reproduce._print_faults(made, [])
     assert capsys.readouterr().err == f"warning: {told}\n"
 
 
@@ -252,11 +259,11 @@ def test_everything_runs_once_and_its_results_fill_the_tables(tmp_path):
     """The smallest one, two iterations a stage, with the real programs."""
     few = ("swwae-all",)
     plan = Reproduction(tmp_path, 1, (100,), 2, ("swwae-all",), few)
-    reproduce.prepare(plan)
+    prepare(plan)
     said = io.StringIO()
-    outcome = Schedule(plan.jobs, 2, said).run()
-    assert outcome == Outcome(), said.getvalue()  # none failed, nor was left out
-    rows = reproduce.write(plan, "tools/reproduce.sh", 1.0)
+    result = Schedule(plan.jobs, 2, said).run()
+    assert result == ScheduleResult(), said.getvalue()  # none failed, nor was skipped
+    rows = write_results(plan, "tools/reproduce.sh", 1.0)
     assert {row["images"] for row in rows} == {500, 100}
     text = (tmp_path / "tables.md").read_text()
     ours, paper = text.split("The paper's")
@@ -277,20 +284,29 @@ def test_everything_runs_once_and_its_results_fill_the_tables(tmp_path):
     path = model.run.folder / "results.json"
     found = json.loads(path.read_text())
     path.write_text(json.dumps([result | {"images": 7} for result in found]))
-    assert {row["images"] for row in reproduce.write(plan, "", 1.0)} == {500, 100, None}
+    assert {row["images"] for row in write_results(plan, "", 1.0)} == {
+        500,
+        100,
+        None,
+    }
     # nor what was begun from weights that have changed since
     weights = plan.table_models()[1].run.previous.final_weights
     weights.write_bytes(weights.read_bytes() + b"\0")
-    stale = [job for job in Schedule(plan.jobs, 2, said).remaining if job.is_stale()]
-    assert any(job.name.startswith(f"{FULL}/baseline stage 4") for job in stale)
+    remaining = Schedule(plan.jobs, 2, said).remaining
+    outdated = [job.name for job in remaining if job.must_restart()]
+    assert any(name.startswith(f"{FULL}/baseline stage 4") for name in outdated)
 
 
 def test_one_at_a_time_in_a_folder(tmp_path):
     refused = pytest.raises(UserError, match="another tools/reproduce.sh is at work")
     program = reproduce.PROGRAM
-    with only_one(tmp_path, program), refused, only_one(tmp_path, program):
+    with (
+        exclusive_folder(tmp_path, program),
+        refused,
+        exclusive_folder(tmp_path, program),
+    ):
         pass
-    with only_one(tmp_path, program):
+    with exclusive_folder(tmp_path, program):
         pass
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from generator.errors import UserError
 from swwae.figures import style
 from swwae.tuning.plot import Curve, draw
-from swwae.tuning.search import Choice, Point, Result
+from swwae.tuning.points import Choice, LossChange, Point
 
 
 def lightness(color):
@@ -101,7 +101,7 @@ def test_the_search_of_rates_is_drawn_as_it_went(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(style, "save", lambda figure, path: drawn.append(figure))
     points = [
-        Point(factor, 40, 1.0, {1: Result(100.0, end, None if end else 7)})
+        Point(factor, 40, 1.0, {1: LossChange(100.0, end, None if end else 7)})
         for factor, end in ((3.0, 20.0), (1.0, 50.0), (10.0, None))
     ]
     choice = Choice(3.0, 80.0, 100.0, 3.0, 0)

@@ -1,7 +1,6 @@
 """The search of stage 2's learning rates, on decoders whose losses are known."""
 
 import json
-import math
 import re
 import signal
 import time
@@ -9,16 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from swwae.tuning.search import (
-    DIVERGED,
-    Grid,
-    Losses,
-    Point,
-    Result,
-    averaged,
-    choose,
-    upcoming,
-)
+from swwae.tuning.grid import Grid
+from swwae.tuning.losses import DIVERGENCE, averaged_count
+from swwae.tuning.points import LossChange
 from tests.helpers.linear_project import REPOSITORY, Project, expected
 
 if not (REPOSITORY / "build/caffe/bin/caffe").exists():
@@ -34,15 +26,15 @@ def energy(project: Project, macro_layer: int) -> float:
     return float((project.activations[macro_layer] ** 2).sum())
 
 
-def predicted(project: Project, index: int, factor: float) -> Result:
+def predicted(project: Project, index: int, factor: float) -> LossChange:
     """What the tool is to find, in units of the loss at the start."""
     rate = factor * PRESENT[index]
     losses = expected(energy(project, index), rate, ITERATIONS)
-    diverged = next((i for i, loss in enumerate(losses) if loss > DIVERGED), None)
+    diverged = next((i for i, loss in enumerate(losses) if loss > DIVERGENCE), None)
     if diverged is not None:
-        return Result(1.0, None, diverged)
-    tail = losses[-averaged(ITERATIONS) :]
-    return Result(1.0, sum(tail) / len(tail), None)
+        return LossChange(1.0, None, diverged)
+    tail = losses[-averaged_count(ITERATIONS) :]
+    return LossChange(1.0, sum(tail) / len(tail), None)
 
 
 @pytest.fixture(scope="module")
@@ -227,88 +219,3 @@ def _caffes(root: Path) -> list[int]:
         except OSError:
             continue
     return found
-
-
-# --- the rules, without Caffe
-
-
-def point(factor: float, **ends: float | None) -> Point:
-    """Of macro-layers a, b, ...: 1, 2, ...; None: diverged."""
-    results = {
-        i: Result(100.0, end, 3 if end is None else None)
-        for i, end in enumerate(ends.values(), start=1)
-    }
-    return Point(factor, 10, 1.0, results)
-
-
-def test_what_diverged_once_is_not_chosen_above():
-    points = [point(1, a=50), point(2, a=None), point(4, a=10)]
-    choice = choose(points, 1)
-    assert (choice.best, choice.decrease, choice.highest) == (1, 50, 1)
-    assert choice.at_end == -1
-
-
-@pytest.mark.parametrize(
-    ("ends", "best", "at_end"),
-    [
-        ((90, 50, 80), 2, 0),
-        ((90, 80, 50), 4, 1),
-        ((50, 80, 90), 1, -1),
-        ((90, 50, None), 2, 0),
-        ((120, 110, 130), None, 0),
-        ((None, None, None), None, -1),
-    ],
-)
-def test_the_end_of_the_grid_is_noticed(ends, best, at_end):
-    points = [point(f, a=end) for f, end in zip((1, 2, 4), ends, strict=True)]
-    choice = choose(points, 1)
-    assert (choice.best, choice.at_end) == (best, at_end)
-
-
-def test_the_grid_goes_on_where_the_best_is_at_its_end():
-    grid = Grid(1, 10, 3)
-    assert grid.factors() == [1, 2.2, 4.6, 10]
-    points = {f: point(f, a=100 - f, b=f) for f in (1, 2.2, 4.6)}
-    assert upcoming(grid, points, (1, 2)) == ([10], False)
-    points[10] = point(10, a=90, b=10)
-    assert upcoming(grid, points, (1, 2)) == ([0.46, 22], True)
-    points[22], points[0.46] = point(22, a=95, b=None), point(0.46, a=100, b=50)
-    assert upcoming(grid, points, (1, 2)) == ([], True)
-
-
-def test_the_grid_does_not_go_on_for_ever():
-    grid = Grid(1, 10, 1)
-    points = {f: point(f, a=100 - f / 1e9) for f in (1.0, 10.0)}
-    tried = []
-    while left := upcoming(grid, points, (1,))[0]:
-        tried += left
-        points |= {f: point(f, a=100 - f / 1e9) for f in left}
-    assert tried == [100, 1000]
-
-
-def test_what_all_diverged_below_is_not_tried():
-    grid = Grid(1, 100, 1)
-    points = {1: point(1, a=None, b=50)}
-    assert upcoming(grid, points, (1, 2))[0] == [10, 100]
-    points[10] = point(10, a=None, b=None)
-    assert 100 not in upcoming(grid, points, (1, 2))[0]
-
-
-def test_a_training_is_over_when_those_it_is_for_have_diverged():
-    losses = Losses(100, {1: 10.0, 2: 10.0, 3: 10.0}, watched=(1, 2))
-    losses.see({1: 99.0, 2: math.nan, 3: 1.0})
-    assert not losses.over
-    losses.see({1: 101.0, 2: 1.0, 3: 1.0})
-    assert losses.over
-    assert losses.results() == {
-        1: Result(10.0, None, 1),
-        2: Result(10.0, None, 0),
-        3: Result(10.0, None, None),
-    }
-
-
-def test_the_end_is_the_mean_of_the_last_twentieth():
-    losses = Losses(40, {1: 10.0}, watched=(1,))
-    for number in range(40):
-        losses.see({1: float(number)})
-    assert losses.results() == {1: Result(10.0, 38.5, None)}
