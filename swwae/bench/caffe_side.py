@@ -1,7 +1,8 @@
 """Caffe's side of a comparison: training steps, as `caffe train` takes them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -12,27 +13,25 @@ import numpy as np
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-from swwae.bench.job import Job, joined
+from swwae.bench.comparison import write_results
+from swwae.bench.job import Job
 from swwae.bench.network import label_blobs, tied_layers
 
 MOVING = ("Pooling", "Depooling")
-"""Layers that compare numbers at the most: the memory's speed is theirs."""
-
+"""Layers that compare numbers at the most: they are as fast as the memory."""
 
 SWITCHES = (caffe_pb2.PoolingParameter.MAX, caffe_pb2.PoolingParameter.SWITCH)
 
-
 SHORTEST = 2e-5
-"""Seconds below which a pass tells more of its call, or was nobody's business."""
-
+"""Seconds below which a pass measures its call, or did not compute anything."""
 
 SEED = 1
 """Of dropout and noise, so that every engine has the same."""
 
 
 def copy_rate(threads: int) -> float:
-    """GB/s read and written by copies of 64 MiB in so many threads at once: the median of
-    7."""
+    """Returns GB/s, read and written, of copies of 64 MiB in so many threads at once:
+    the median of 7."""
     pairs = [[np.ones(1 << 24, np.float32) for _ in range(2)] for _ in range(threads)]
     times = []
     with ThreadPoolExecutor(threads) as pool:
@@ -44,7 +43,7 @@ def copy_rate(threads: int) -> float:
 
 
 class Side:
-    """A network in pycaffe, with its solver where a job updates."""
+    """A network in pycaffe, with its solver where the job takes whole steps."""
 
     def __init__(self, job: Job) -> None:
         caffe.set_mode_cpu()
@@ -67,7 +66,7 @@ class Side:
                     self._net.blobs[name].data[...] = arrays[name]
 
     def steps(self, count: int) -> list[float]:
-        """Milliseconds of each of so many whole training steps."""
+        """Takes so many whole training steps; returns the milliseconds of each."""
         times = []
         for _ in range(count):
             start = perf_counter()
@@ -76,64 +75,66 @@ class Side:
         return times
 
     def layers(self, count: int) -> dict[str, Any]:
-        """Of so many steps, taken layer by layer, each layer's median:
+        """Takes so many steps layer by layer; returns medians over them.
 
-        milliseconds: layer type, `clear`, `update` -> forward, backward. gigabytes: type
-        of those that do nothing but move numbers -> what they read and write a second,
-        forward and backward; 0 where that is not to be told. copied: what a copy of
-        more than the caches hold reads and writes a second.
+        milliseconds: layer type, "clear", "update" -> forward, backward. gigabytes: one
+        of MOVING -> GB/s read and written, forward and backward; 0 where that cannot be
+        measured. copied: GB/s of a copy of more than the caches hold.
         """
-        net = self._net
-        kinds = [layer.type for layer in net.layers]
-        steps = [(("clear", 1), [])]
-        steps += [((at, 0), []) for at in range(len(kinds))]
-        steps += [((at, 1), []) for at in reversed(range(len(kinds)))]
-        steps += [(("update", 1), [])]
-        passes = (net._forward, net._backward)
-        other = {"clear": net.clear_param_diffs, "update": self._solver.apply_update}
-        for _ in range(count):
-            for (at, back), times in steps:
-                start = perf_counter()
-                if at in other:
-                    other[at]()
-                else:
-                    passes[back](at, at)
-                times.append(perf_counter() - start)
+        kinds = [layer.type for layer in self._net.layers]
         spent: dict[str, list[float]] = {}
-        moved: dict[str, list[tuple[float, float]]] = {}
-        for (at, back), times in steps:
-            kind = at if at in other else kinds[at]
-            seconds = median(times)
-            spent.setdefault(kind, [0.0, 0.0])[back] += 1000 * seconds
+        moved: dict[str, list[tuple[float, float]]] = {}  # bytes, seconds
+        for (part, direction), seconds in self._time_parts(count).items():
+            kind = part if isinstance(part, str) else kinds[part]
+            spent.setdefault(kind, [0.0, 0.0])[direction] += 1000 * seconds
             if kind in MOVING:
                 sums = moved.setdefault(kind, [(0.0, 0.0)] * 2)
                 if seconds >= SHORTEST:
-                    bytes_, before = sums[back]
-                    sums[back] = bytes_ + self._traffic(at), before + seconds
+                    bytes_, before = sums[direction]
+                    bytes_ += self._traffic(part)
+                    sums[direction] = bytes_, before + seconds
         return {
             "milliseconds": spent,
             "gigabytes": {
                 kind: [
                     bytes_ / seconds / 1e9 if seconds else 0.0
-                    for bytes_, seconds in both
+                    for bytes_, seconds in sums
                 ]
-                for kind, both in moved.items()
+                for kind, sums in moved.items()
             },
             "copied": copy_rate(self._job.threads),
         }
 
+    def _time_parts(self, count: int) -> dict[tuple[int | str, int], float]:
+        """Takes so many steps in parts: returns (layer's place, or "clear" or "update";
+        0 forward or 1 backward) -> seconds, the median."""
+        net, places = self._net, range(len(self._net.layers))
+        parts: dict[tuple[int | str, int], Callable[[], object]] = {
+            ("clear", 1): net.clear_param_diffs
+        }
+        parts |= {(at, 0): partial(net._forward, at, at) for at in places}
+        parts |= {(at, 1): partial(net._backward, at, at) for at in reversed(places)}
+        parts["update", 1] = self._solver.apply_update
+        times: dict[tuple[int | str, int], list[float]] = {part: [] for part in parts}
+        for _ in range(count):
+            for part, run in parts.items():
+                start = perf_counter()
+                run()
+                times[part].append(perf_counter() - start)
+        return {part: median(seconds) for part, seconds in times.items()}
+
     def _traffic(self, at: int) -> float:
-        """Bytes that a layer of MOVING has to read and write, the same in both
-        directions: the values and, of those that have them, the switches."""
+        """Returns the bytes that a layer of MOVING has to read and write, in either
+        direction: the values and, of those that have them, the switches."""
         net, name = self._net, self._net._layer_names[at]
-        given = next(layer for layer in self._layers.layer if layer.name == name)
-        switches = given.pooling_param.pool in SWITCHES and given.type == "Depooling"
+        layer = next(layer for layer in self._layers.layer if layer.name == name)
+        switches = layer.pooling_param.pool in SWITCHES and layer.type == "Depooling"
         bottoms = net.bottom_names[name][: 1 + switches]
         blobs = [*bottoms, *net.top_names[name]]
         return 4.0 * sum(net.blobs[blob].count for blob in blobs)
 
     def loss(self) -> float:
-        """The sum of the losses of the last step, each with its weight."""
+        """Returns the sum of the losses of the last step, each times its weight."""
         weights = self._net.blob_loss_weights
         return float(
             sum(
@@ -144,33 +145,38 @@ class Side:
         )
 
     def disturb(self, relative: float) -> None:
-        """Changes every parameter by so much of itself, up or down at random."""
+        """Changes every parameter by this share of itself, up or down at random."""
         random = np.random.default_rng(SEED)
         tied = tied_layers(self._layers)
-        for name, own in self._net.params.items():
-            for blob in own if name not in tied else ():
+        for name, blobs in self._net.params.items():
+            for blob in blobs if name not in tied else ():
                 sign = random.integers(2, size=blob.data.shape, dtype=np.int8) * 2 - 1
                 blob.data[...] *= 1 + np.float32(relative) * sign
 
     def compare(self, path: Path, blobs: Sequence[str]) -> None:
-        """Writes blobs, and every layer's gradient, of one pass in both directions."""
+        """Writes blobs, and every layer's gradients, of one pass in both directions, as
+        `write_results` does."""
         net = self._net
         net.clear_param_diffs()
         net.forward()
-        found = {f"outputs/{name}": net.blobs[name].data.copy() for name in blobs}
+        outputs = {name: net.blobs[name].data.copy() for name in blobs}
         net.backward()
         tied = tied_layers(self._layers)
-        for name, own in net.params.items():
-            if name not in tied:
-                found[f"gradients/{name}"] = joined([blob.diff for blob in own])
-        np.savez(path, **found)
+        gradients = {
+            name: [blob.diff for blob in parameters]
+            for name, parameters in net.params.items()
+            if name not in tied
+        }
+        write_results(path, outputs, gradients)
 
     def prepare(self, path: Path | None) -> dict[str, Any]:
-        """Tells the network's shapes, and saves its parameters for both sides.
+        """Returns the network's shapes, and saves its parameters for both sides.
 
-        path: without a suffix; None: nothing is saved. Statistics that no BatchNorm has
-        learned are taken for a mean of 0 and a variance of 1: with the zeros that
-        Caffe begins with, those that stay as they are would multiply without bound.
+        blobs: name -> shape; parameters: layer -> shapes; classes: blob of labels ->
+        number of classes. path: without a suffix; None: nothing is saved. Statistics
+        that no BatchNorm has learned are set to a mean of 0 and a variance of 1: with
+        the zeros that Caffe begins with, those that stay as they are would multiply
+        without bound.
         """
         net = self._net
         for layer in net.layers:
@@ -178,18 +184,18 @@ class Side:
                 layer.blobs[1].data[...] = layer.blobs[2].data[...] = 1
         if path is not None:
             net.save(f"{path}.caffemodel")
-            named = {
+            arrays = {
                 f"{name}/{place}": blob.data
-                for name, own in net.params.items()
-                for place, blob in enumerate(own)
+                for name, blobs in net.params.items()
+                for place, blob in enumerate(blobs)
             }
-            np.savez(f"{path}.npz", **named)
+            np.savez(f"{path}.npz", **arrays)
         shapes = {name: list(blob.shape) for name, blob in net.blobs.items()}
         return {
             "blobs": shapes,
             "parameters": {
-                name: [list(blob.shape) for blob in own]
-                for name, own in net.params.items()
+                name: [list(blob.shape) for blob in blobs]
+                for name, blobs in net.params.items()
             },
             "classes": {
                 label: shapes[scores][1] if len(shapes[scores]) > 1 else 1

@@ -1,16 +1,15 @@
 """How many images per second a network's data layer makes, by number of threads.
 
-    tools/data_speed.py --net vgg16 --phase train
-    tools/data_speed.py --lmdb data/photographs/train_lmdb --crop 224 \
-        --shorter-edge 256 512
+    python -m swwae.bench.data_speed FILE PHASE SECONDS
 
-Times the data layer alone: a network that takes more images per second waits for it.
-Every count of threads is measured in processes of its own, in turn, several times over.
+prints it for the network in a file, in this process: OpenMP's number of threads is that
+of a process, so that `measure` runs this once a measurement.
 """
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -22,13 +21,14 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 from generator.errors import UserError
+from swwae.base.processes import end_with_parent
 from swwae.base.project import ROOT, relative
-from swwae.engine.log import Fatal, parse_line
+from swwae.base.tables import columns
+from swwae.engine.log import fatal_messages
 from swwae.nets import data_layers, network
 from swwae.stages.sources import require_databases
 
 PHASES = {"train": caffe.TRAIN, "test": caffe.TEST}
-
 
 THREADS = "OMP_NUM_THREADS"
 """The environment variable that says how many threads transform images."""
@@ -47,9 +47,10 @@ class Measurement:
 
 
 def layers_of(path: Path, net: caffe_pb2.NetParameter, phase: str) -> str:
-    """A network of `net`'s data layers of a phase alone, as text.
+    """Returns a network of `net`'s data layers of a phase alone, as text.
 
-    Raises UserError where there is none, or where a database it reads is missing.
+    path: of `net`, for messages. Raises UserError where there is none, or where a
+    database it reads is missing.
     """
     alone = caffe_pb2.NetParameter(
         layer=(
@@ -72,9 +73,10 @@ def _in_phase(layer: caffe_pb2.LayerParameter, phase: int) -> bool:
 def layer_on(
     database: Path, crop: int, shorter_edge: list[int], phase: str, batch: int
 ) -> str:
-    """A network of one data layer, as text; its training mirrors.
+    """Returns a network of one data layer, as text; in training it mirrors images.
 
-    shorter_edge: none, one or two lengths in pixels. Raises UserError where there is no
+    crop: the side of the squares in pixels; 0: whole images. shorter_edge: no length,
+    one, or the smallest and the largest, in pixels. Raises UserError where there is no
     database.
     """
     layer = caffe_pb2.LayerParameter(name="data", type="Data", top=["data", "label"])
@@ -96,32 +98,57 @@ def layer_on(
     return text_format.MessageToString(caffe_pb2.NetParameter(layer=[layer]))
 
 
-def measure(text: str, phase: str, threads: int, seconds: float) -> float:
-    """Images per second of a network of data layers, in a process of its own.
+def measure_all(
+    text: str,
+    phase: str,
+    thread_counts: Sequence[int],
+    repetitions: int,
+    seconds: float,
+    progress: Callable[[str], None],
+) -> list[Measurement]:
+    """Measures every count of threads in turn, several times over; see `measure`.
 
-    Raises UserError, with Caffe's own words, where it refuses the network or the data.
+    progress: is called with a line after each measurement.
+    """
+    rates: dict[int, list[float]] = {threads: [] for threads in thread_counts}
+    for repetition in range(repetitions):
+        for threads in rates:
+            rate = measure(text, phase, threads, seconds)
+            rates[threads].append(rate)
+            progress(
+                f"repetition {repetition + 1} of {repetitions},"
+                f" {threads} threads: {rate:.0f} images/s"
+            )
+    return [Measurement(threads, tuple(found)) for threads, found in rates.items()]
+
+
+def measure(text: str, phase: str, threads: int, seconds: float) -> float:
+    """Returns images per second of a network of data layers, in a process of its own.
+
+    text: the network. Raises UserError, with Caffe's own words, where it refuses the
+    network or the data.
     """
     with NamedTemporaryFile("w", suffix=".prototxt") as file:
         file.write(text)
         file.flush()
         done = subprocess.run(
-            [sys.executable, ROOT / "tools/data_speed.py", "--here", file.name]
-            + ["--phase", phase, "--seconds", str(seconds)],
+            [sys.executable, "-m", "swwae.bench.data_speed"]
+            + [file.name, phase, str(seconds)],
             check=False,
             capture_output=True,
             text=True,
             env=os.environ | {THREADS: str(threads)},
             cwd=ROOT,
+            preexec_fn=end_with_parent,
         )
     if done.returncode == 0:
         return float(done.stdout)
     lines = done.stderr.splitlines() or [f"exit code {done.returncode}"]
-    fatal = [e.message for e in map(parse_line, lines) if isinstance(e, Fatal)]
-    raise UserError(f"the data layer fails: {(fatal or lines)[-1]}")
+    raise UserError(f"the data layer fails: {(fatal_messages(lines) or lines)[-1]}")
 
 
 def measure_here(path: Path, phase: str, seconds: float) -> float:
-    """Images per second of the network in a file, in this process."""
+    """Returns images per second of the network in a file, in this process."""
     net = caffe.Net(str(path), PHASES[phase])
     ready = max(layer.data_param.prefetch for layer in network.read(path).layer)
     for _ in range(ready + 1):  # those that were made while nobody waited for them
@@ -133,11 +160,21 @@ def measure_here(path: Path, phase: str, seconds: float) -> float:
     return images / (monotonic() - start)
 
 
-def report(measurements: list[Measurement]) -> str:
-    """A table: threads, median and range of images/s, ratio to the first row."""
-    lines = [f"{'threads':>7}  {'images/s':>8}  {'range':>11}  {'ratio':>5}"]
+def report(measurements: Sequence[Measurement]) -> str:
+    """Returns a table: threads, median and range of images/s, ratio to the first."""
+    rows = [("threads", "images/s", "range", "ratio")]
     for one in measurements:
-        spread = f"{min(one.rates):.0f}-{max(one.rates):.0f}"
-        ratio = one.rate / measurements[0].rate
-        lines.append(f"{one.threads:7}  {one.rate:8.0f}  {spread:>11}  {ratio:5.2f}")
-    return "\n".join(lines)
+        rows.append(
+            (
+                str(one.threads),
+                f"{one.rate:.0f}",
+                f"{min(one.rates):.0f}-{max(one.rates):.0f}",
+                f"{one.rate / measurements[0].rate:.2f}",
+            )
+        )
+    return columns(rows, ">")
+
+
+if __name__ == "__main__":
+    file_name, phase_name, seconds_text = sys.argv[1:]
+    print(measure_here(Path(file_name), phase_name, float(seconds_text)))

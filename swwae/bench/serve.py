@@ -1,8 +1,9 @@
-"""One side of a comparison in a process of its own, which works when it is told to.
+"""The process of a worker: builds a network, then answers one request a line.
 
-Run as a program with a Job in JSON, it builds the network, says so, and then answers
-one request a line. `Worker` is the other end. Between requests it sleeps in a read, so
-that any number of them can take turns on the same cores.
+    python -m swwae.bench.serve JOB        JOB: a Job in JSON
+
+`Worker` is the other end. Between requests it sleeps in a read, so that any number of
+these processes can take turns on the same cores.
 """
 
 import json
@@ -13,25 +14,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from swwae.bench.job import (
-    Job,
-    Refused,
-    _forget_peak,
-    arguments_of,
-    memory,
-)
-
-# --- the process's own end
+from swwae.bench.job import Job, Refused
+from swwae.bench.memory import forget_peak, peak_memory, resident_memory
 
 
 def serve(job: Job) -> None:
-    """Builds, and answers requests from stdin until it is closed.
+    """Builds what a job says, and answers requests from stdin until that is closed.
 
-    Requests: {"steps": n} -> milliseconds of each, the loss, the peak memory in bytes;
-    {"layers": n} -> what Caffe's Side.layers of n steps tells;
-    {"compare": file, "blobs": [...], "disturbance": x} -> writes outputs and gradients
-    of one pass, after changing the weights by x where that is not 0 (Caffe alone);
-    {"prepare": file or null} -> shapes, and how many classes labels have (Caffe alone).
+    The first answer is {"ready": true}, or {"refused": why}, which ends it. Requests:
+
+    {"steps": n}: takes training steps -> "milliseconds" of each, "loss" (null where it
+        is not finite), "peak" (most bytes held beyond the program and its libraries);
+    {"layers": n}: -> what Caffe's Side.layers of n steps returns;
+    {"compare": file, "blobs": [...], "disturbance": x}: writes outputs and gradients of
+        one pass, after changing the weights by x where that is not 0 (Caffe alone);
+    {"prepare": file or null}: -> what Caffe's Side.prepare returns.
     """
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries may print
@@ -43,13 +40,13 @@ def serve(job: Job) -> None:
         from swwae.bench.caffe_side import Side
     else:
         from swwae.bench.torch_side import Side
-    held = memory("VmRSS")
+    libraries = resident_memory()
     try:
         side = Side(job)
     except Refused as error:
         answer(refused=str(error))
         return
-    _forget_peak()
+    forget_peak()  # what loading the weights took is not a step's
     answer(ready=True)
     for line in sys.stdin:
         request = json.loads(line)
@@ -59,7 +56,7 @@ def serve(job: Job) -> None:
             answer(
                 milliseconds=times,
                 loss=loss if math.isfinite(loss) else None,
-                peak=max(memory("VmHWM") - held, 0),
+                peak=max(peak_memory() - libraries, 0),
             )
         elif "layers" in request:
             answer(**side.layers(request["layers"]))
@@ -74,5 +71,5 @@ def serve(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    serve(arguments_of(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle
+    serve(Job.from_json(sys.argv[1]))

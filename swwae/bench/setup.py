@@ -1,9 +1,11 @@
-"""Makes what the contenders of `bench.py` read: networks, solvers, inputs, weights."""
+"""Writes what contenders read: networks, solvers, inputs, weights."""
 
-import argparse
 import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from caffe.proto import caffe_pb2
@@ -11,27 +13,21 @@ from caffe.proto import caffe_pb2
 from generator.errors import UserError
 from swwae.base.files import require_file
 from swwae.base.project import relative
+from swwae.bench.contender import Contender
+from swwae.bench.cost import Cost, step_cost
 from swwae.bench.job import Job, Refused
 from swwae.bench.network import (
     ENGINES,
-    Cost,
-    cost,
+    deterministic,
     inputs_for,
     on_engine,
     outputs_of,
     solver_for,
     with_inputs,
-    without_chance,
     write,
 )
-from swwae.bench.rounds import Contender
 from swwae.bench.worker import Worker
-from swwae.nets import (
-    building,
-    data_layers,
-    network,
-    weights,
-)
+from swwae.nets import building, data_layers, network, weights
 from swwae.runs.run import Run
 
 SIDES = {
@@ -41,74 +37,102 @@ SIDES = {
 }
 """What --engines names -> contender -> kind of its worker."""
 
-
 TORCH_COMMAND = ".venv/bin/pip install -e '.[torch]'"
-
-
 NO_TORCH = f"torch is not installed: run {TORCH_COMMAND}"
 
 
-def prepare(
-    stage: Run,
-    net: caffe_pb2.NetParameter,
-    options: argparse.Namespace,
-    folder: Path,
-) -> tuple[dict[int, Cost], list[Contender], list[str]]:
-    """Batch size -> what a step costs; contenders; the blobs that are compared.
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison that is ready to run.
 
-    Files that contenders read go to the folder. Raises UserError where Caffe refuses
-    the network, or weights are not its own.
+    costs: batch size -> what a step costs. outputs: blobs that are compared.
     """
-    deploy = stage.models / "deploy.prototxt"
-    require_file(deploy, "network", stage.generator_command)
+
+    costs: dict[int, Cost]
+    contenders: list[Contender]
+    outputs: list[str]
+
+
+def prepare(
+    run: Run,
+    net: caffe_pb2.NetParameter,
+    folder: Path,
+    *,
+    batches: Sequence[int] | None,
+    threads: Sequence[int],
+    engines: Sequence[str],
+    initial_weights: Path | None,
+    seed: int,
+) -> Comparison:
+    """Writes to `folder` all that the contenders read.
+
+    net: the run's network. batches: images a step; None: as the network says. threads:
+    numbers of threads. engines: of SIDES. initial_weights: a .caffemodel; None: what
+    the fillers give. seed: of pixels and labels. Raises UserError where Caffe refuses
+    the network, or the weights are of another one.
+    """
+    deploy = run.models / "deploy.prototxt"
+    require_file(deploy, "network", run.generator_command)
     image, blob = network.image_shape(deploy), network.image_blob(deploy)
-    solver = network.read_solver(stage.solver)
+    solver = network.read_solver(run.solver)
     common = folder / "weights"
-    costs, jobs = {}, {}
-    for batch in options.batch or [None]:
-        timed = with_inputs(net, image, blob, batch, stage.network)
+    costs: dict[int, Cost] = {}
+    for batch in batches or [None]:
+        timed = with_inputs(net, image, blob, batch, run.network)
         batch = batch or data_layers.batch_size(net)
-        place = folder / f"batch{batch}"
+        place = _folder(folder, batch)
         place.mkdir()
-        for engine in ENGINES:
-            files = {
-                "timed": timed,
-                "compared": without_chance(timed),
-            }
-            for kind, made in files.items():
-                path = place / f"{kind}-{engine}.prototxt"
-                write(path, on_engine(made, engine))
-                text = solver_for(solver, path)
-                path.with_suffix(".solver").write_text(text, encoding="utf-8")
-        told = _prepared(place, common, options, stage)
-        costs[batch] = cost(timed, told["blobs"], told["parameters"])
-        inputs = inputs_for(net, timed, told["classes"], options.seed)
+        _write_networks(place, timed, solver)
+        job = _job("caffe", "CAFFE", place, common, 1, "compared")
+        first = not costs
+        if first and initial_weights is not None:
+            _write_weights(run, job, initial_weights)
+        shapes = _shapes(run, job, save_weights=first)
+        costs[batch] = step_cost(timed, shapes["blobs"], shapes["parameters"])
+        inputs = inputs_for(net, timed, shapes["classes"], seed)
         np.savez(place / "inputs.npz", **inputs)
-        jobs[batch] = place
     contenders = [
         Contender(
             name,
             batch,
-            _job(kind, name, jobs[batch], common, threads, "timed"),
-            _job(kind, name, jobs[batch], common, threads, "compared"),
+            _job(kind, name, _folder(folder, batch), common, count, "timed"),
+            _job(kind, name, _folder(folder, batch), common, count, "compared"),
             NO_TORCH if engine == "torch" and not has_torch() else None,
         )
-        for batch, threads in product(jobs, options.threads)
-        for engine in options.engines
+        for batch, count in product(costs, threads)
+        for engine in engines
         for name, kind in SIDES[engine].items()
     ]
-    return costs, contenders, outputs_of(timed)
+    return Comparison(costs, contenders, outputs_of(timed))
 
 
 def has_torch() -> bool:
+    """Whether PyTorch is installed."""
     return importlib.util.find_spec("torch") is not None
 
 
+def _folder(folder: Path, batch: int) -> Path:
+    return folder / f"batch{batch}"
+
+
+def _write_networks(
+    place: Path, timed: caffe_pb2.NetParameter, solver: caffe_pb2.SolverParameter
+) -> None:
+    """Writes what `_job` names: networks for timing and for comparing, by engine."""
+    purposes = {"timed": timed, "compared": deterministic(timed)}
+    for engine in ENGINES:
+        for purpose, net in purposes.items():
+            path = place / f"{purpose}-{engine}.prototxt"
+            write(path, on_engine(net, engine))
+            text = solver_for(solver, path)
+            path.with_suffix(".solver").write_text(text, encoding="utf-8")
+
+
 def _job(
-    kind: str, name: str, place: Path, common: Path, threads: int, what: str
+    kind: str, name: str, place: Path, common: Path, threads: int, purpose: str
 ) -> Job:
     engine = name if name in ENGINES else ENGINES[0]
-    net = place / f"{what}-{engine}.prototxt"
+    net = place / f"{purpose}-{engine}.prototxt"
     return Job(
         kind,
         threads,
@@ -116,31 +140,29 @@ def _job(
         str(net.with_suffix(".solver")),
         str(place / "inputs.npz"),
         str(common),
-        what == "timed",
+        purpose == "timed",
     )
 
 
-def _prepared(
-    place: Path, common: Path, options: argparse.Namespace, stage: Run
-) -> dict:
-    """Shapes of a network; the first time, the weights of all are saved as `common`."""
-    begin = common
-    first = not common.with_suffix(".npz").is_file()
-    job = _job("caffe", "CAFFE", place, common, 1, "compared")
-    if first and options.weights:
-        given = weights.load(options.weights)
-        shapes = building.parameter_shapes(Path(job.net))
-        weights.require_all(
-            shapes, given, options.weights, options.net, relative(stage.network)
-        )
-        weights.require_finite(given, options.weights)
-        weights.save(given, begin.with_suffix(".caffemodel"))
-        del given
+def _write_weights(run: Run, job: Job, source: Path) -> None:
+    """Writes a .caffemodel as the job's weights; UserError where it does not fit."""
+    loaded = weights.load(source)
+    shapes = building.parameter_shapes(Path(job.net))
+    weights.require_all(shapes, loaded, source, run.net, relative(run.network))
+    weights.require_finite(loaded, source)
+    weights.save(loaded, Path(job.weights).with_suffix(".caffemodel"))
+
+
+def _shapes(run: Run, job: Job, save_weights: bool) -> dict[str, Any]:
+    """Returns what `caffe_side.Side.prepare` says of the network that is compared.
+
+    save_weights: whether to write the weights of all contenders.
+    """
     try:
         worker = Worker(job, "Caffe")
     except Refused as error:
-        raise UserError(f"{relative(stage.network)}: {error}") from error
+        raise UserError(f"{relative(run.network)}: {error}") from error
     try:
-        return worker.ask(prepare=str(common) if first else None)
+        return worker.ask(prepare=job.weights if save_weights else None)
     finally:
         worker.close()

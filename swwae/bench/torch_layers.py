@@ -22,13 +22,8 @@ from swwae.bench.torch_pooling import (
     Step,
     depooling,
     pooling,
-    reason_against,
+    pooling_reason,
 )
-
-
-class Missing(Exception):
-    """What of a network has no counterpart here: a layer and its type, in words."""
-
 
 SAVES_NO_TOP = (
     *("Convolution", "Deconvolution", "InnerProduct"),
@@ -36,15 +31,15 @@ SAVES_NO_TOP = (
 )
 """Layers whose backward pass does not read their own top: it may be overwritten."""
 
-
 MOST_LOSS = 87.33654
 """-log of the smallest normal float32, which Caffe takes for smaller probabilities."""
 
+NOT_COMPUTED = ("Silence", "Accuracy", "Input")
+"""Layers that no training step computes."""
 
-YIELDS_NOTHING = ("Silence", "Accuracy")
 
-
-NOT_COMPUTED = (*YIELDS_NOTHING, "Input")
+class Missing(Exception):
+    """What of a network has no counterpart here: a layer and its type, in words."""
 
 
 @dataclass
@@ -57,54 +52,79 @@ class Parameter:
 
 
 def loss_weight(layer: Layer) -> float:
-    """Of the layer's first top; losses count 1 where nothing is said."""
+    """Returns the weight of a layer's first top in the total loss; where it names none,
+    1 of losses and 0 of others."""
     weights = as_list(layer.fields.get("loss_weight"))
     return weights[0] if weights else float(layer.type.endswith("Loss"))
 
 
 def check(layer: Layer) -> None:
     """Raises Missing for what BUILDERS would get wrong."""
-    reason = None
     if layer.type in NOT_COMPUTED:
         return
-    if layer.type not in BUILDERS:
-        reason = layer.type
-    elif layer.type in ("Convolution", "Deconvolution"):
-        try:
-            convolution_window(layer)
-        except ShapeError as error:
-            reason = f"{layer.type} that {error}"
-    elif layer.type in ("Pooling", "Depooling"):
-        reason = reason_against(layer)
-    elif layer.type == "SoftmaxWithLoss":
-        fields = layer.fields.get("loss_param", {})
-        unusual = fields.get("normalization", "VALID") != "VALID" or not fields.get(
-            "normalize", True
-        )
-        axis = layer.fields.get("softmax_param", {}).get("axis", 1)
-        if unusual or axis != 1 or len(layer.tops) > 1:
-            reason = "SoftmaxWithLoss of another normalization or axis"
-    elif layer.type in ("Scale", "Bias"):
-        fields = layer.fields.get(f"{layer.type.lower()}_param", {})
-        axes = fields.get("axis", 1), fields.get("num_axes", 1)
-        if len(layer.bottoms) > 1 or axes != (1, 1):
-            reason = f"{layer.type} of other than channels"
-    elif layer.type == "Reshape":
-        if layer.fields.get("reshape_param", {}).get("num_axes", -1) != -1:
-            reason = "Reshape with num_axes"
-    elif layer.type == "InnerProduct":
-        axis = layer.fields.get("inner_product_param", {}).get("axis", 1)
-        reason = "InnerProduct of another axis" if axis != 1 else None
+    reason = layer.type if layer.type not in BUILDERS else None
+    if layer.type in REASONS:
+        reason = REASONS[layer.type](layer)
     if loss_weight(layer) and not layer.type.endswith("Loss"):
         reason = f"{layer.type} with a loss_weight"
     if reason:
         raise Missing(f"{layer.name} ({reason})")
 
 
-def _convolution(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
+def _convolution_reason(layer: Layer) -> str | None:
+    try:
+        convolution_window(layer)
+    except ShapeError as error:
+        return f"{layer.type} that {error}"
+    return None
+
+
+def _softmax_loss_reason(layer: Layer) -> str | None:
+    fields = layer.fields.get("loss_param", {})
+    usual = fields.get("normalization", "VALID") == "VALID"
+    usual = usual and fields.get("normalize", True)
+    axis = layer.fields.get("softmax_param", {}).get("axis", 1)
+    if usual and axis == 1 and len(layer.tops) <= 1:
+        return None
+    return "SoftmaxWithLoss of another normalization or axis"
+
+
+def _channels_reason(layer: Layer) -> str | None:
+    fields = layer.fields.get(f"{layer.type.lower()}_param", {})
+    axes = fields.get("axis", 1), fields.get("num_axes", 1)
+    if len(layer.bottoms) == 1 and axes == (1, 1):
+        return None
+    return f"{layer.type} of other than channels"
+
+
+def _reshape_reason(layer: Layer) -> str | None:
+    axes = layer.fields.get("reshape_param", {}).get("num_axes", -1)
+    return None if axes == -1 else "Reshape with num_axes"
+
+
+def _inner_product_reason(layer: Layer) -> str | None:
+    axis = layer.fields.get("inner_product_param", {}).get("axis", 1)
+    return None if axis == 1 else "InnerProduct of another axis"
+
+
+REASONS: dict[str, Callable[[Layer], str | None]] = {
+    "Bias": _channels_reason,
+    "Convolution": _convolution_reason,
+    "Deconvolution": _convolution_reason,
+    "Depooling": pooling_reason,
+    "InnerProduct": _inner_product_reason,
+    "Pooling": pooling_reason,
+    "Reshape": _reshape_reason,
+    "Scale": _channels_reason,
+    "SoftmaxWithLoss": _softmax_loss_reason,
+}
+"""Layer type -> returns why a layer has no counterpart here; None where it has."""
+
+
+def _convolution(layer: Layer, parameters: list[Parameter], in_place: bool) -> Step:
     window = convolution_window(layer)
     group = layer.fields["convolution_param"].get("group", 1)
-    weight, bias = _weight_and_bias(own)
+    weight, bias = _weight_and_bias(parameters)
 
     def step(x: Tensor) -> Tensor:
         return F.conv2d(
@@ -114,10 +134,10 @@ def _convolution(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
     return step
 
 
-def _deconvolution(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
+def _deconvolution(layer: Layer, parameters: list[Parameter], in_place: bool) -> Step:
     window = convolution_window(layer)
     group = layer.fields["convolution_param"].get("group", 1)
-    weight, bias = _weight_and_bias(own)
+    weight, bias = _weight_and_bias(parameters)
 
     def step(x: Tensor) -> Tensor:
         return F.conv_transpose2d(
@@ -127,25 +147,26 @@ def _deconvolution(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
     return step
 
 
-def _inner_product(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
-    weight, bias = _weight_and_bias(own)
+def _inner_product(layer: Layer, parameters: list[Parameter], in_place: bool) -> Step:
+    weight, bias = _weight_and_bias(parameters)
     if layer.fields["inner_product_param"].get("transpose"):
         return lambda x: F.linear(x.flatten(1), weight.t(), bias)
     return lambda x: F.linear(x.flatten(1), weight, bias)
 
 
-def _weight_and_bias(own: list[Parameter]) -> tuple[Tensor, Tensor | None]:
-    return own[0].values, own[1].values if len(own) > 1 else None
+def _weight_and_bias(parameters: list[Parameter]) -> tuple[Tensor, Tensor | None]:
+    weight, *bias = (parameter.values for parameter in parameters)
+    return weight, bias[0] if bias else None
 
 
-def _relu(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
+def _relu(layer: Layer, parameters: list[Parameter], in_place: bool) -> Step:
     slope = layer.fields.get("relu_param", {}).get("negative_slope", 0.0)
     if slope:
         return lambda x: F.leaky_relu(x, slope, inplace=in_place)
     return lambda x: F.relu(x, inplace=in_place)
 
 
-def _power(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
+def _power(layer: Layer, parameters: list[Parameter], in_place: bool) -> Step:
     fields = layer.fields.get("power_param", {})
     power, scale = fields.get("power", 1.0), fields.get("scale", 1.0)
     shift = fields.get("shift", 0.0)
@@ -158,11 +179,11 @@ def _power(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
     return step
 
 
-def _safe_inverse(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
+def _safe_inverse(layer: Layer, parameters: list[Parameter], in_place: bool) -> Step:
     return lambda x: torch.where(x == 0, 0.0, 1 / torch.where(x == 0, 1.0, x))
 
 
-def _eltwise(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
+def _eltwise(layer: Layer, parameters: list[Parameter], in_place: bool) -> Step:
     fields = layer.fields.get("eltwise_param", {})
     operation = fields.get("operation", "SUM")
     factors = as_list(fields.get("coeff")) or [1.0] * len(layer.bottoms)
@@ -181,7 +202,7 @@ def _eltwise(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
     return step
 
 
-def _reshape(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
+def _reshape(layer: Layer, parameters: list[Parameter], in_place: bool) -> Step:
     fields = layer.fields["reshape_param"]
     sizes = as_list(fields.get("shape", {}).get("dim"))
     axis = fields.get("axis", 0)
@@ -195,37 +216,37 @@ def _reshape(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
     return step
 
 
-def _flatten(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
+def _flatten(layer: Layer, parameters: list[Parameter], in_place: bool) -> Step:
     fields = layer.fields.get("flatten_param", {})
     return lambda x: x.flatten(fields.get("axis", 1), fields.get("end_axis", -1))
 
 
-def _concat(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
+def _concat(layer: Layer, parameters: list[Parameter], in_place: bool) -> Step:
     fields = layer.fields.get("concat_param", {})
     axis = fields.get("axis", fields.get("concat_dim", 1))
     return lambda *bottoms: torch.cat(bottoms, axis)
 
 
-def _split(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
+def _split(layer: Layer, parameters: list[Parameter], in_place: bool) -> Step:
     return lambda x: (x,) * len(layer.tops)
 
 
-def _dropout(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
+def _dropout(layer: Layer, parameters: list[Parameter], in_place: bool) -> Step:
     ratio = layer.fields.get("dropout_param", {}).get("dropout_ratio", 0.5)
     return lambda x: F.dropout(x, ratio, training=True)
 
 
-def _noise(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
+def _noise(layer: Layer, parameters: list[Parameter], in_place: bool) -> Step:
     std = layer.fields.get("gaussian_noise_param", {}).get("std", 0.3)
     return lambda x: x + std * torch.randn_like(x) if std else x
 
 
-def _batch_norm(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
+def _batch_norm(layer: Layer, parameters: list[Parameter], in_place: bool) -> Step:
     fields = layer.fields.get("batch_norm_param", {})
     epsilon, fraction = fields.get("eps", 1e-5), fields.get("moving_average_fraction")
-    factor = float(own[2].values)
+    *sums, factor = (parameter.values for parameter in parameters)
     mean, variance = (
-        own[at].values / factor if factor else own[at].values.clone() for at in (0, 1)
+        values / float(factor) if factor else values.clone() for values in sums
     )
     momentum = 1 - (0.999 if fraction is None else fraction)
     learns = not fields.get("use_global_stats", False)
@@ -234,8 +255,8 @@ def _batch_norm(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
     )
 
 
-def _scale(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
-    weight, bias = _weight_and_bias(own)
+def _scale(layer: Layer, parameters: list[Parameter], in_place: bool) -> Step:
+    weight, bias = _weight_and_bias(parameters)
 
     def step(x: Tensor) -> Tensor:
         sides = (-1, *(1,) * (x.dim() - 2))
@@ -245,23 +266,23 @@ def _scale(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
     return step
 
 
-def _bias(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
-    return lambda x: x + own[0].values.view(-1, *(1,) * (x.dim() - 2))
+def _bias(layer: Layer, parameters: list[Parameter], in_place: bool) -> Step:
+    return lambda x: x + parameters[0].values.view(-1, *(1,) * (x.dim() - 2))
 
 
-def _euclidean(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
+def _euclidean(layer: Layer, parameters: list[Parameter], in_place: bool) -> Step:
     return lambda x, y: F.mse_loss(x, y, reduction="sum") / (2 * len(x))
 
 
-def _softmax_loss(layer: Layer, own: list[Parameter], in_place: bool) -> Step:
+def _softmax_loss(layer: Layer, parameters: list[Parameter], in_place: bool) -> Step:
     ignored = layer.fields.get("loss_param", {}).get("ignore_label", -100)
 
     def step(x: Tensor, labels: Tensor) -> Tensor:
         labels = labels.view(len(x), *x.shape[2:])
-        each = F.cross_entropy(x, labels, ignore_index=ignored, reduction="none")
-        said = each.detach()
-        each = each + (said.clamp(max=MOST_LOSS) - said)
-        return each.sum() / (labels != ignored).sum().clamp(min=1)
+        losses = F.cross_entropy(x, labels, ignore_index=ignored, reduction="none")
+        values = losses.detach()
+        losses = losses + (values.clamp(max=MOST_LOSS) - values)
+        return losses.sum() / (labels != ignored).sum().clamp(min=1)
 
     return step
 
@@ -288,4 +309,5 @@ BUILDERS: dict[str, Callable[[Layer, list[Parameter], bool], Step]] = {
     "SoftmaxWithLoss": _softmax_loss,
     "Split": _split,
 }
-"""Layer type -> what makes its arithmetic; `check` says what of it is left out."""
+"""Layer type -> returns the arithmetic of a layer, given its parameters, and whether it
+may overwrite its bottom."""

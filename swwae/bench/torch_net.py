@@ -26,36 +26,36 @@ from swwae.bench.torch_pooling import Step
 
 
 def layers_of(net: object) -> list[Layer]:
-    """A NetParameter's layers. net: of `generator.schema`, in the current syntax."""
+    """Returns a NetParameter's layers. net: of `generator.schema`, in its syntax."""
     named = ("name", "type", "bottom", "top")
     return [
         Layer(
-            each.name,
-            each.type,
-            tuple(each.bottom),
-            tuple(each.top),
-            fields_of(each, *named),
+            layer.name,
+            layer.type,
+            tuple(layer.bottom),
+            tuple(layer.top),
+            fields_of(layer, *named),
         )
-        for each in net.layer
+        for layer in net.layer
     ]
 
 
 def missing(layers: Iterable[Layer]) -> list[str]:
-    """The layers that PyTorch has nothing for here, as `name (type, why)`."""
-    found = []
+    """Returns the layers that have no counterpart here, as `name (type, why)`."""
+    lacking = []
     for layer in layers:
         try:
             check(layer)
         except Missing as error:
-            found.append(str(error))
-    return found
+            lacking.append(str(error))
+    return lacking
 
 
 class TorchNet:
     """The network of a list of layers, all of which are there in training.
 
-    parameters: (layer, place) -> Parameter; a tied one is there under its first layer.
-    Raises Missing where a layer has no counterpart.
+    parameters: (layer, place) -> Parameter; tied ones are listed under their first
+    layer. Raises Missing where a layer has no counterpart.
     """
 
     def __init__(
@@ -65,67 +65,68 @@ class TorchNet:
         self.parameters: dict[tuple[str, int], Parameter] = {}
         self._steps: list[tuple[Layer, Step]] = []
         tied: dict[str, Parameter] = {}
-        made_by: dict[str, str] = {}
+        computed_by: dict[str, str] = {}  # blob -> type of the layer
         for layer in layers:
             check(layer)
         for layer in layers:
             if layer.type in NOT_COMPUTED:
-                made_by |= dict.fromkeys(layer.tops, layer.type)
+                computed_by |= dict.fromkeys(layer.tops, layer.type)
                 continue
-            own = self._own(layer, weights.get(layer.name, ()), tied)
+            parameters = self._parameters_of(layer, weights.get(layer.name, ()), tied)
             in_place = (
                 layer.bottoms == layer.tops
-                and made_by.get(layer.bottoms[0]) in SAVES_NO_TOP
+                and computed_by.get(layer.bottoms[0]) in SAVES_NO_TOP
             )
             build = BUILDERS[layer.type]
-            self._steps.append((layer, build(layer, own, in_place)))
-            made_by |= dict.fromkeys(layer.tops, layer.type)
+            self._steps.append((layer, build(layer, parameters, in_place)))
+            computed_by |= dict.fromkeys(layer.tops, layer.type)
         self._last_use = {
             blob: place
             for place, (layer, _) in enumerate(self._steps)
             for blob in (*layer.bottoms, *layer.tops)
         }
 
-    def _own(
+    def _parameters_of(
         self,
         layer: Layer,
         arrays: Sequence[np.ndarray],
         tied: dict[str, Parameter],
     ) -> list[Parameter]:
+        """Returns a layer's parameters. tied: name -> Parameter, which is added to."""
         specs = as_list(layer.fields.get("param"))
         specs += [{}] * (len(arrays) - len(specs))
-        own = []
+        parameters = []
         for place, (array, spec) in enumerate(zip(arrays, specs, strict=False)):
             name = spec.get("name")
             if name in tied:
-                own.append(tied[name])
+                parameters.append(tied[name])
                 continue
             values = torch.from_numpy(np.array(array, np.float32))
             rate, decay = spec.get("lr_mult", 1.0), spec.get("decay_mult", 1.0)
             if layer.type == "BatchNorm":  # statistics, which no gradient reaches
                 rate = 0.0
             values.requires_grad_(rate != 0)
-            made = Parameter(values, rate, decay)
-            self.parameters[layer.name, place] = made
-            own.append(made)
+            parameter = Parameter(values, rate, decay)
+            self.parameters[layer.name, place] = parameter
+            parameters.append(parameter)
             if name:
-                tied[name] = made
-        return own
+                tied[name] = parameter
+        return parameters
 
     def channels_last(self) -> None:
-        """Keeps four-dimensional parameters with their channels innermost."""
-        for each in self.parameters.values():
-            if each.values.dim() == 4:
-                each.values.data = each.values.data.contiguous(
-                    memory_format=torch.channels_last
-                )
+        """Lays four-dimensional parameters out with their channels innermost."""
+        for parameter in self.parameters.values():
+            values = parameter.values
+            if values.dim() == 4:
+                values.data = values.data.contiguous(memory_format=torch.channels_last)
 
     def __call__(
         self, inputs: Mapping[str, Tensor], wanted: Iterable[str] = ()
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum of the losses, and the blobs that are wanted.
+        """Computes the weighted sum of the losses; returns it and the blobs that are
+        wanted.
 
-        inputs: the blobs of the Input layers. Raises Missing where no loss counts.
+        inputs: the blobs of the Input layers. Raises Missing where there is no loss.
         """
         blobs, kept = dict(inputs), set(wanted)
         total = None
@@ -135,13 +136,13 @@ class TorchNet:
             for at, goes_down in enumerate(flags):
                 if not goes_down:
                     bottoms[at] = bottoms[at].detach()
-            made = step(*bottoms)
-            tops = made if isinstance(made, tuple) else (made,)
+            result = step(*bottoms)
+            tops = result if isinstance(result, tuple) else (result,)
             blobs.update(zip(layer.tops, tops, strict=False))
             if weight := loss_weight(layer):
                 loss = tops[0] if weight == 1 else weight * tops[0]
                 total = loss if total is None else total + loss
-            del bottoms, made, tops
+            del bottoms, result, tops
             for name in {*layer.bottoms, *layer.tops} - kept:
                 if self._last_use[name] == place:
                     del blobs[name]  # autograd keeps what it needs
@@ -153,20 +154,21 @@ class TorchNet:
 def optimizer(
     net: TorchNet, rate: float, momentum: float, decay: float
 ) -> torch.optim.SGD:
-    """Caffe's SGD. rate: base_lr; decay: weight_decay. Each parameter has its own
-    multiples of both.
+    """Returns Caffe's SGD. rate: base_lr; decay: weight_decay; each is multiplied by a
+    parameter's own factor.
 
     PyTorch multiplies the momentum's sum by the rate, Caffe sums multiples: the same,
     as long as the rate stays.
     """
     groups: dict[tuple[float, float], list[Tensor]] = {}
-    for each in net.parameters.values():
-        if each.rate:
-            groups.setdefault((each.rate, each.decay), []).append(each.values)
+    for parameter in net.parameters.values():
+        if parameter.rate:
+            factors = parameter.rate, parameter.decay
+            groups.setdefault(factors, []).append(parameter.values)
     return torch.optim.SGD(
         [
-            {"params": members, "lr": rate * own, "weight_decay": decay * own_decay}
-            for (own, own_decay), members in groups.items()
+            {"params": values, "lr": rate * of_rate, "weight_decay": decay * of_decay}
+            for (of_rate, of_decay), values in groups.items()
         ],
         momentum=momentum,
         fused=True,

@@ -19,7 +19,8 @@ Step = Callable[..., Tensor | tuple[Tensor, ...]]
 """A layer's arithmetic: its bottoms' values in, its tops' out."""
 
 
-def reason_against(layer: Layer) -> str | None:
+def pooling_reason(layer: Layer) -> str | None:
+    """Returns why a (De)Pooling layer has no counterpart; None where it has."""
     fields = layer.fields.get("pooling_param", {})
     method = fields.get("pool", "MAX")
     if fields.get("global_pooling"):
@@ -38,11 +39,12 @@ def reason_against(layer: Layer) -> str | None:
 
 
 def _pooled(layer: Layer) -> Window:
-    """The window of a pooling that is not global; the plane does not matter."""
+    """Returns the window of a pooling that is not global, of whatever plane."""
     return pooling_window(layer, (1, 1, 1))
 
 
-def pooling(layer: Layer, own: list, in_place: bool) -> Step:
+def pooling(layer: Layer, parameters: list, in_place: bool) -> Step:
+    """Returns the arithmetic of a Pooling layer; its second top are the switches."""
     fields = layer.fields.get("pooling_param", {})
     up = fields.get("round_mode", "CEIL") == "CEIL"
     switches = len(layer.tops) > 1
@@ -57,65 +59,85 @@ def pooling(layer: Layer, own: list, in_place: bool) -> Step:
     return step
 
 
-def depooling(layer: Layer, own: list, in_place: bool) -> Step:
+def depooling(layer: Layer, parameters: list, in_place: bool) -> Step:
+    """Returns the arithmetic of a Depooling layer, by switches or to a fixed place."""
     fields = layer.fields["pooling_param"]
     fixed = fields.get("pool", "MAX") == "FIX"
-    window = _pooled(layer)
-    like = len(layer.bottoms) > (1 if fixed else 2)
-    counted = len(layer.tops) > 1
-    places: dict[tuple[int, ...], tuple[list[int], list[int]]] = {}
+    arithmetic = _Depooling(
+        fields,
+        _pooled(layer),
+        shaped=len(layer.bottoms) > (1 if fixed else 2),
+        counted=len(layer.tops) > 1,
+    )
+    return arithmetic.to_place if fixed else arithmetic.by_switches
 
-    def plane_of(x: Tensor, bottoms: tuple[Tensor, ...]) -> tuple[int, ...]:
-        if like:
-            return tuple(bottoms[-1].shape[2:])
-        return tuple(
-            (length - 1) * s + k - 2 * p
-            for length, s, k, p in zip(
-                x.shape[2:], window.stride, window.kernel, window.pad, strict=True
-            )
-        )
 
-    def by_switches(x: Tensor, *bottoms: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        plane, switches = plane_of(x, bottoms), bottoms[0]
-        if not window.overlaps and not counted:
+class _Depooling:
+    """Unpools values (N, C, h, w).
+
+    shaped: whether the last bottom has the shape of the result. counted: whether the
+    second top is how many values landed on each place.
+    """
+
+    def __init__(
+        self, fields: Mapping, window: Window, shaped: bool, counted: bool
+    ) -> None:
+        self._fields = fields
+        self._window = window
+        self._shaped = shaped
+        self._counted = counted
+        self._places: dict[tuple[int, ...], tuple[list[int], list[int]]] = {}
+
+    def by_switches(
+        self, x: Tensor, switches: Tensor, *shape: Tensor
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        window, plane = self._window, self._plane(x, shape)
+        if not window.overlaps and not self._counted:
             return F.max_unpool2d(
                 x, switches, window.kernel, window.stride, window.pad, plane
             )
         at = switches.flatten(2)
-        shape = (*x.shape[:2], prod(plane))
-        sums = x.new_zeros(shape).scatter_add(2, at, x.flatten(2))
+        flat = (*x.shape[:2], prod(plane))
+        sums = x.new_zeros(flat).scatter_add(2, at, x.flatten(2))
         sums = sums.unflatten(2, plane)
-        if not counted:
+        if not self._counted:
             return sums
         ones = torch.ones((), dtype=x.dtype).expand(at.shape)
-        count = torch.zeros(shape, dtype=x.dtype).scatter_add_(2, at, ones)
+        count = torch.zeros(flat, dtype=x.dtype).scatter_add_(2, at, ones)
         return sums, count.unflatten(2, plane)
 
-    def to_place(x: Tensor, *bottoms: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        plane = plane_of(x, bottoms)
+    def to_place(self, x: Tensor, *shape: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        plane = self._plane(x, shape)
         key = (*x.shape[2:], *plane)
-        if key not in places:
-            places[key] = _fixed_places(fields, window, x.shape[2:], plane)
-        rows, columns = places[key]
+        if key not in self._places:
+            pooled = x.shape[2:]
+            self._places[key] = _fixed_places(self._fields, self._window, pooled, plane)
+        rows, columns = self._places[key]
         regular = [_as_slice(side) for side in (rows, columns)]
-        if None not in regular and not counted:
-            shape = (*x.shape[:2], *plane)
-            y = torch.empty(shape, memory_format=_layout(x)).zero_()
+        if None not in regular and not self._counted:
+            y = torch.empty((*x.shape[:2], *plane), memory_format=_layout(x)).zero_()
             y[:, :, regular[0], regular[1]] = x
             return y
         row, column = torch.tensor(rows), torch.tensor(columns)
         at = (row[:, None] * plane[1] + column).flatten()
-        shape = (*x.shape[:2], prod(plane))
-        y = x.new_zeros(shape).index_add(2, at, x.flatten(2)).unflatten(2, plane)
-        if not counted:
+        flat = (*x.shape[:2], prod(plane))
+        y = x.new_zeros(flat).index_add(2, at, x.flatten(2)).unflatten(2, plane)
+        if not self._counted:
             return y
-        ones = torch.ones((*shape[:2], len(at)))
-        return y, torch.zeros(shape).index_add_(2, at, ones).unflatten(2, plane)
+        ones = torch.ones((*flat[:2], len(at)))
+        return y, torch.zeros(flat).index_add_(2, at, ones).unflatten(2, plane)
 
-    return to_place if fixed else by_switches
+    def _plane(self, x: Tensor, shape: tuple[Tensor, ...]) -> tuple[int, ...]:
+        """Returns the result's height and width."""
+        if self._shaped:
+            return tuple(shape[-1].shape[2:])
+        window = self._window
+        sides = zip(x.shape[2:], window.stride, window.kernel, window.pad, strict=True)
+        return tuple((length - 1) * s + k - 2 * p for length, s, k, p in sides)
 
 
 def _layout(x: Tensor) -> torch.memory_format:
+    """Returns the layout that a tensor is in."""
     last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     return torch.channels_last if last else torch.contiguous_format
 
@@ -123,8 +145,8 @@ def _layout(x: Tensor) -> torch.memory_format:
 def _fixed_places(
     fields: Mapping, window: Window, pooled: Sequence[int], plane: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """(rows, columns) that the values go to: the place in the window, or the nearest
-    that the padding or the edge leaves (fork/README.md)."""
+    """Returns (rows, columns) that the values go to: the place in the window, or the
+    nearest one that the padding or the edge leaves (fork/README.md)."""
     sides = []
     for axis, name in enumerate(("fix_y", "fix_x")):
         kernel, stride, pad = (
@@ -142,7 +164,7 @@ def _fixed_places(
 
 
 def _as_slice(places: list[int]) -> slice | None:
-    """The slice that a list of places is; None where they are not evenly apart."""
+    """Returns the slice that places are; None where they are not evenly apart."""
     step = places[1] - places[0] if len(places) > 1 else 1
     if step < 1 or places != list(range(places[0], places[-1] + 1, step)):
         return None

@@ -9,36 +9,27 @@ data. docs/performance.md says how to read the table.
 """
 
 import argparse
-import importlib.metadata
-import json
 import os
 import signal
-from dataclasses import asdict
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from caffe.proto import caffe_pb2
-
 from swwae.base.arguments import at_least, number
-from swwae.base.files import check_writable, require_file, whole_file
-from swwae.base.project import CAFFE, relative
-from swwae.base.provenance import host, versions
+from swwae.base.files import check_writable, require_file, write_json
+from swwae.base.project import relative
 from swwae.base.tables import print_summary
-from swwae.bench import rounds, table
-from swwae.bench.network import Cost
-from swwae.bench.rounds import Contender, Rounds, to_stderr
-from swwae.bench.setup import SIDES, has_torch, prepare
+from swwae.bench import table
+from swwae.bench.contender import Contender
+from swwae.bench.record import comparison_record
+from swwae.bench.rounds import measure
+from swwae.bench.setup import SIDES, Comparison, prepare
+from swwae.bench.verdict import faults
 from swwae.runs.run import Run
 from swwae.stages.sources import require_network
 
-BOUND = 1e-3
-"""The largest relative difference (Euclidean norms) that counts as the same result.
-Where CAFFE's own results change more with disturbed weights, so much counts: a single
-switch that falls the other way changes a gradient by more."""
-
-
 DISAGREE = 1
-
+"""The exit code where results or losses are not to be trusted."""
 
 MOST_THREADS = 1024
 
@@ -48,57 +39,45 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the workers, too
     if options.json:
         check_writable(options.json)
-    stage = Run(options.net, options.variant, options.stage, options.depth)
-    net = require_network(stage, stage.network)
-    require_file(stage.solver, "solver", stage.generator_command)
-    with TemporaryDirectory(prefix="bench-") as folder:
-        return _measure(stage, net, options, Path(folder))
-
-
-def _measure(
-    stage: Run,
-    net: caffe_pb2.NetParameter,
-    options: argparse.Namespace,
-    folder: Path,
-) -> int:
-    costs, contenders, outputs = prepare(stage, net, options, folder)
-    settings = list(dict.fromkeys(each.setting for each in contenders))
-    announce(stage, options, costs, contenders)
-    if options.dry_run:
-        return 0
-    for setting in settings:
-        to_stderr("comparing results: " + _words(setting))
-        rounds.compare(
-            [c for c in contenders if c.setting == setting and not c.refused],
-            outputs,
+    run = Run(options.net, options.variant, options.stage, options.depth)
+    net = require_network(run, run.network)
+    require_file(run.solver, "solver", run.generator_command)
+    with TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        comparison = prepare(
+            run,
+            net,
             folder,
+            batches=options.batch,
+            threads=options.threads,
+            engines=options.engines,
+            initial_weights=options.weights,
+            seed=options.seed,
         )
-    taking_turns = Rounds(contenders, to_stderr)
-    try:
-        taking_turns.warm_up(options.seconds)
-        for number_of in range(options.rounds):
-            to_stderr(f"round {number_of + 1} of {options.rounds}")
-            taking_turns.round(number_of)
-        if options.layers:
-            taking_turns.layers()
-    finally:
-        taking_turns.close()
-    for setting in settings:
-        own = [c for c in contenders if c.setting == setting]
-        print(f"\n{_words(setting)}\n{table.figures(own, costs[setting[0]])}")
-        if by_layers := table.layers(own):
-            print(f"\n{by_layers}")
-        if bandwidth := table.bandwidth(own):
-            print(f"\n{bandwidth}")
-    if growth := table.growth(contenders):
-        print(f"\n{growth}")
-    print(f"\n{table.FOOT}")
+        _print_plan(run, comparison, options)
+        if options.dry_run:
+            return 0
+        measure(
+            comparison.contenders,
+            comparison.outputs,
+            folder,
+            rounds=options.rounds,
+            seconds=options.seconds,
+            layers=options.layers,
+            progress=to_stderr,
+        )
+    print(f"\n{table.report(comparison.contenders, comparison.costs)}")
     if options.json:
-        content = as_json(stage, options, costs, contenders)
-        with whole_file(options.json, "w") as file:
-            json.dump(content, file, indent=2, allow_nan=False)
-            file.write("\n")
-    return _judge(contenders)
+        content = comparison_record(
+            run,
+            comparison,
+            weights=options.weights,
+            seed=options.seed,
+            rounds=options.rounds,
+            seconds=options.seconds,
+        )
+        write_json(options.json, content)
+    return _judge(comparison.contenders)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -194,22 +173,9 @@ def _engines(text: str) -> list[str]:
     return [name for name in SIDES if name == "caffe" or name in named]
 
 
-def _words(setting: tuple[int, int]) -> str:
-    batch, threads = setting
-    return f"batch {batch}, {threads} thread{'s' if threads > 1 else ''}"
-
-
-# --- what is said
-
-
-def announce(
-    stage: Run,
-    options: argparse.Namespace,
-    costs: dict[int, Cost],
-    contenders: list[Contender],
-) -> None:
-    """What will be done, before it is."""
-    timed = [each for each in contenders if not each.refused]
+def _print_plan(run: Run, comparison: Comparison, options: argparse.Namespace) -> None:
+    """Says what will be done, before it is."""
+    timed = [one for one in comparison.contenders if not one.refused]
     takes = len(timed) * options.rounds * options.seconds
     fillers = "of the network's fillers"
     operations = [
@@ -219,71 +185,28 @@ def announce(
             f" {cost.data / 1e9:.4g} for gradients of data,"
             f" {cost.weights / 1e9:.4g} of weights",
         )
-        for batch, cost in costs.items()
+        for batch, cost in comparison.costs.items()
     ]
     print_summary(
-        f"{stage.title}: training steps, {options.rounds} rounds of"
+        f"{run.title}: training steps, {options.rounds} rounds of"
         f" {options.seconds:g} s each, {takes:.0f} s at least",
         [
-            ("network", relative(stage.network)),
+            ("network", relative(run.network)),
             ("weights", relative(options.weights) if options.weights else fillers),
             *operations,
             ("threads", ", ".join(map(str, options.threads))),
-            ("sides", "; ".join(dict.fromkeys(each.name for each in timed))),
+            ("sides", "; ".join(dict.fromkeys(one.name for one in timed))),
         ],
     )
 
 
-def as_json(
-    stage: Run,
-    options: argparse.Namespace,
-    costs: dict[int, Cost],
-    contenders: list[Contender],
-) -> dict:
-    """All that was found; null where there is no such number."""
-    made_with = versions(CAFFE)
-    if has_torch():
-        made_with["torch"] = importlib.metadata.version("torch")
-    return {
-        "net": stage.net,
-        "variant": stage.variant,
-        "stage": stage.stage,
-        "network": relative(stage.network),
-        "weights": relative(options.weights) if options.weights else None,
-        "seed": options.seed,
-        "rounds": options.rounds,
-        "seconds": options.seconds,
-        "bound": BOUND,
-        "host": host(),
-        "versions": made_with,
-        "operations": {
-            str(batch): asdict(cost) | {"total": cost.total}
-            for batch, cost in costs.items()
-        },
-        "contenders": [
-            table.as_json(each, contenders, costs[each.batch]) for each in contenders
-        ],
-    }
+def to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _judge(contenders: list[Contender]) -> int:
-    """Says of whom results or losses are not to be trusted; the exit code."""
-    code = 0
-    own = {c.setting: c.differences for c in contenders if c.name == table.REFERENCE}
-    for each in contenders:
-        for part, found in each.differences.items():
-            bound = max(BOUND, own[each.setting][part].l2)
-            if found.l2 > bound and each.name != table.REFERENCE:
-                to_stderr(
-                    f"bench.py: {each.title}: {part} of {found.l2_of} differ from"
-                    f" CAFFE's by {found.l2:.2g}, more than {bound:.2g}: that is"
-                    " another result, and its time says nothing."
-                )
-                code = DISAGREE
-        if not each.finite:
-            to_stderr(
-                f"bench.py: {each.title}: the loss is not finite after these steps;"
-                " give weights that work with --weights FILE."
-            )
-            code = DISAGREE
-    return code
+    """Says whose results or losses are not to be trusted; returns the exit code."""
+    sentences = faults(contenders)
+    for sentence in sentences:
+        to_stderr(f"bench.py: {sentence}")
+    return DISAGREE if sentences else 0

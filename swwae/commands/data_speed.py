@@ -9,25 +9,17 @@ Every count of threads is measured in processes of its own, in turn, several tim
 """
 
 import argparse
-import json
 import math
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
-from swwae.base.arguments import at_least
-from swwae.base.files import check_writable, whole_file
+from swwae.base.arguments import at_least, number
+from swwae.base.files import check_writable, write_json
 from swwae.base.project import relative
-from swwae.bench.data_speed import (
-    PHASES,
-    Measurement,
-    layer_on,
-    layers_of,
-    measure,
-    measure_here,
-    report,
-)
+from swwae.bench.data_speed import PHASES, layer_on, layers_of, measure_all, report
 from swwae.runs.run import Run
 from swwae.stages.sources import require_network
 
@@ -35,14 +27,7 @@ MOST_THREADS = 1024
 
 
 def _thread_counts(text: str) -> list[int]:
-    return [at_least(1, MOST_THREADS)(number) for number in text.split(",")]
-
-
-def _duration(text: str) -> float:
-    seconds = float(text)
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds above 0")
-    return seconds
+    return [at_least(1, MOST_THREADS)(part) for part in text.split(",")]
 
 
 def _arguments() -> argparse.Namespace:
@@ -55,7 +40,6 @@ def _arguments() -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--net", metavar="NET", help="a network's own data layer")
     source.add_argument("--lmdb", type=Path, metavar="DIR", help="a layer on this LMDB")
-    source.add_argument("--here", type=Path, help=argparse.SUPPRESS)  # by `measure`
     parser.add_argument("--variant", default="baseline", help="of NET; %(default)s")
     parser.add_argument("--phase", choices=PHASES, default="train", help="%(default)s")
     parser.add_argument(
@@ -87,7 +71,11 @@ def _arguments() -> argparse.Namespace:
         "--repetitions", type=at_least(1), default=5, metavar="N", help="%(default)s"
     )
     parser.add_argument(
-        "--seconds", type=_duration, default=4, metavar="S", help="of each; %(default)s"
+        "--seconds",
+        type=number(lambda x: math.isfinite(x) and x > 0, "number of seconds above 0"),
+        default=4,
+        metavar="S",
+        help="of each; %(default)s",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also written here")
     options = parser.parse_args()
@@ -98,45 +86,35 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = _arguments()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends `measure`'s, too
-    if options.here:
-        print(measure_here(options.here, options.phase, options.seconds))
-        return
+    # SIGTERM, too, ends the process that measures
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if options.json:
         check_writable(options.json)
+    phase = options.phase
     if options.net:
-        stage = Run(options.net, options.variant, 4)
-        net = require_network(stage, stage.network)
-        text = layers_of(stage.network, net, options.phase)
-        name = relative(stage.network)
+        run = Run(options.net, options.variant, 4)
+        net = require_network(run, run.network)
+        text = layers_of(run.network, net, phase)
+        name = relative(run.network)
     else:
         edges = options.shorter_edge
-        text = layer_on(options.lmdb, options.crop, edges, options.phase, options.batch)
+        text = layer_on(options.lmdb, options.crop, edges, phase, options.batch)
         name = relative(options.lmdb)
+    progress = partial(print, file=sys.stderr)
     takes = options.repetitions * len(options.threads) * options.seconds
-    print(
-        f"data layer of {name}, phase {options.phase}:"
-        f" {options.repetitions} repetitions with each of"
-        f" {', '.join(map(str, options.threads))} threads, at least {takes:.0f} s",
-        file=sys.stderr,
+    progress(
+        f"data layer of {name}, phase {phase}: {options.repetitions} repetitions with"
+        f" each of {', '.join(map(str, options.threads))} threads, at least"
+        f" {takes:.0f} s"
     )
-    rates: dict[int, list[float]] = {threads: [] for threads in options.threads}
-    for repetition in range(options.repetitions):
-        for threads in rates:
-            rate = measure(text, options.phase, threads, options.seconds)
-            rates[threads].append(rate)
-            print(
-                f"repetition {repetition + 1} of {options.repetitions},"
-                f" {threads} threads: {rate:.0f} images/s",
-                file=sys.stderr,
-            )
-    measurements = [Measurement(t, tuple(figures)) for t, figures in rates.items()]
+    measurements = measure_all(
+        text, phase, options.threads, options.repetitions, options.seconds, progress
+    )
     print(report(measurements))
     if options.json:
         result = {
             "data": name,
-            "phase": options.phase,
+            "phase": phase,
             "images_per_second": {str(m.threads): m.rates for m in measurements},
         }
-        with whole_file(options.json, "w") as file:
-            file.write(json.dumps(result, indent=2) + "\n")
+        write_json(options.json, result)

@@ -11,17 +11,15 @@ vertical lines mark where a learning rate fell.
 import argparse
 from pathlib import Path
 
-from generator.errors import UserError
-from swwae.base import files, project
-from swwae.engine.log import Log
-from swwae.figures import style
+from swwae.base.files import check_writable
+from swwae.commands.figure_options import add_figure_argument, save_and_print
 from swwae.figures.curves import (
     CLASSIFICATION,
     TOTAL,
+    collect,
     draw,
+    last_values,
     loss_names,
-    read,
-    stage_of,
 )
 
 
@@ -51,43 +49,14 @@ def main() -> int:
         action="store_true",
         help="against iterations, also where the epochs of all runs are known",
     )
-    parser.add_argument(
-        "--out",
-        type=style.picture_path,
-        required=True,
-        metavar="FILE",
-        help="the figure, a .png or an .svg",
-    )
+    add_figure_argument(parser)
     options = parser.parse_args()
-    files.check_writable(options.out)
-    found = style.drawable(options.runs, lambda run: stage_of(run, options.stage))
-    stages = list(dict.fromkeys(stage for _, stage in found))
-    names = dict(zip(stages, style.labels(stages, stages[0].stage), strict=True))
-    curves = []
-    for stage, name in names.items():
-        try:
-            curves.append(read(stage, name))
-        except UserError as error:
-            style.leave_out(error)
-    if not curves:
-        raise UserError("none of these runs has curves.")
+    check_writable(options.out)
+    curves, title = collect(options.runs, options.stage)
     losses = loss_names(curves, options.loss)
-    nets = ", ".join(dict.fromkeys(stage.net for stage in stages))
-    same = len({stage.stage for stage in stages}) == 1
-    title = f"{nets}, stage {stages[0].stage}" if same else nets
     epochs = not options.iterations and all(curve.epoch for curve in curves)
-    style.save(draw(curves, losses, title, epochs), options.out)
+    figure = draw(curves, losses, title, epochs)
     for curve in curves:
-        print(f"{curve.label}: {_last(curve.log)}")
-    print(f"drawn: {project.relative(options.out)}")
+        print(f"{curve.label}: {last_values(curve)}")
+    save_and_print(figure, options.out)
     return 0
-
-
-def _last(log: Log) -> str:
-    """A log's last values."""
-    values = {TOTAL: log.loss, **log.test}
-    return ", ".join(
-        f"{name} {style.short(series[1][-1])} at {series[0][-1]:,}"
-        for name, series in values.items()
-        if series[0].size
-    )

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from swwae.base import project
 from swwae.base.files import check_writable
-from swwae.figures import style
+from swwae.commands.figure_options import add_figure_argument, save_and_print
 from swwae.figures.filters import (
-    both,
+    PAPER,
     change,
     chosen_layer,
     classifier_layers,
@@ -20,9 +20,8 @@ from swwae.figures.filters import (
     finetuned,
     mosaics,
     table,
+    weight_pairs,
 )
-
-PAPER = "the paper's VGG-16, SWWAE-all: about 35 % on average (A2.1)"
 
 
 def main() -> int:
@@ -42,28 +41,20 @@ def main() -> int:
     parser.add_argument(
         "--layer", metavar="NAME", help="a convolution (default: the first)"
     )
-    parser.add_argument(
-        "--out",
-        type=style.picture_path,
-        required=True,
-        metavar="FILE",
-        help="the figure, a .png or an .svg",
-    )
+    add_figure_argument(parser)
     options = parser.parse_args()
-    given = (options.before, options.after, options.net)
-    if (options.run is None) != (None not in given) or (options.run and any(given)):
+    net, before, after = weights = (options.net, options.before, options.after)
+    if (options.run is None) != (None not in weights) or (options.run and any(weights)):
         parser.error("give either RUN, or --before, --after and --net")
     check_writable(options.out)
-    net, before, after = given[2], given[0], given[1]
     if options.run is not None:
         net, before, after = finetuned(options.run)
     layers = classifier_layers(net)
     layer = chosen_layer(layers, options.layer, net)
-    pairs = both(layers, net, before, after)
+    pairs = weight_pairs(layers, net, before, after)
     changes = [change(name, *pair) for name, pair in pairs.items()]
     print(f"{project.relative(before)} -> {project.relative(after)}")
     print(table(changes))
     print(PAPER)
-    style.save(draw(layer, mosaics(*pairs[layer]), changes), options.out)
-    print(f"drawn: {project.relative(options.out)}")
+    save_and_print(draw(layer, mosaics(*pairs[layer]), changes), options.out)
     return 0

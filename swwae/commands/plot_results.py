@@ -11,14 +11,8 @@ from pathlib import Path
 
 from swwae.base.arguments import number
 from swwae.base.files import check_writable
-from swwae.base.project import relative
-from swwae.figures import style
-from swwae.figures.results import (
-    draw_labels,
-    draw_table,
-    of_net,
-    read,
-)
+from swwae.commands.figure_options import add_figure_argument, save_and_print
+from swwae.figures.results import draw_labels, draw_table, read, select
 
 
 def main() -> int:
@@ -40,21 +34,13 @@ def main() -> int:
         metavar="PERCENT",
         help="where the table's axis begins (default: 0)",
     )
-    parser.add_argument(
-        "--out",
-        type=style.picture_path,
-        required=True,
-        metavar="FILE",
-        help="the figure, a .png or an .svg",
-    )
+    add_figure_argument(parser)
     options = parser.parse_args()
-    if options.start is not None and options.what != "table":
+    few_labels = options.what == "labels"
+    if options.start is not None and few_labels:
         parser.error("--start is of --what table")
     check_writable(options.out)
-    table = options.what == "table"
-    rows = [r for r in read(options.results) if (r["labels"] is None) == table]
-    rows = of_net(rows, options.net)
-    figure = draw_table(rows, options.start or 0) if table else draw_labels(rows)
-    style.save(figure, options.out)
-    print(f"drawn: {relative(options.out)}")
+    rows = select(read(options.results), few_labels, options.net)
+    figure = draw_labels(rows) if few_labels else draw_table(rows, options.start or 0)
+    save_and_print(figure, options.out)
     return 0

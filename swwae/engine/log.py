@@ -119,6 +119,12 @@ def parse_line(line: str) -> Event | None:
     return None
 
 
+def fatal_messages(lines: Iterable[str]) -> list[str]:
+    """Returns the messages with which Caffe ended its process, in order."""
+    events = map(parse_line, lines)
+    return [event.message.strip() for event in events if isinstance(event, Fatal)]
+
+
 Series = tuple[np.ndarray, np.ndarray]
 """Iterations (int64) and the values (float64) at them, both of shape (n,)."""
 

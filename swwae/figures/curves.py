@@ -1,12 +1,4 @@
-"""Training curves of runs (the paper's Figure A-2): validation accuracy, and a panel a
-loss, all runs in each.
-
-Lines are of training batches, markers of the test images. Where a run logged more than
-100 losses, a line is of means over neighbouring ones; the figure says of how many.
-Losses are raw, not multiplied by their weights, the total is the weighted sum; a
-decoder's is Caffe's EuclideanLoss, half the mean of the squared distances. Faint
-vertical lines mark where a learning rate fell.
-"""
+"""Training curves of runs, read from their logs (the paper's Figure A-2)."""
 
 import re
 from collections.abc import Sequence
@@ -23,7 +15,7 @@ from generator.errors import UserError
 from swwae.base import project
 from swwae.base.project import ROOT
 from swwae.engine.log import Log, Series, read_log
-from swwae.figures import style
+from swwae.figures import selection, style
 from swwae.figures.style import FAINT, Mark
 from swwae.images.database import Database
 from swwae.images.preprocessing import Preprocessing
@@ -33,60 +25,82 @@ from swwae.runs.run import Run
 from swwae.stages.sources import DECODER
 
 TOTAL, CLASSIFICATION = "total", "classification"
-
+"""Names of losses, as --loss takes them, beside those of the networks' blobs."""
 
 POINTS = 100
 """Of a line of training losses, at most: more would hide the other runs' lines."""
 
-
 FELL = 0.9
-"""A rate that is less than this share of the one before has fallen by a step; what
-falls with every iteration is not marked."""
+"""A learning rate below this share of the one before it has fallen by a step; a policy
+that lowers it with every iteration is not marked."""
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What one run's log says. epoch: iterations in one, None where that is unknown."""
+    """The log of one run, and what the figure calls it.
+
+    epoch: iterations in one epoch; None where that is unknown.
+    """
 
     label: str
     log: Log
     epoch: float | None
 
 
-def stage_of(folder: Path, stage: int | None) -> Run:
-    """A run's stage (None: the last that was started) that has a log.
+def collect(run_folders: Sequence[Path], stage: int | None) -> tuple[list[Curves], str]:
+    """Reads the curves of one stage of each run (None: of the last that was started).
+
+    Returns them, and a title: networks, and the stage where it is one. What cannot be
+    drawn is named on stderr. Raises UserError where nothing is left.
+    """
+    runs = selection.runs_to_draw(run_folders, lambda run: logged_stage(run, stage))
+    curves = []
+    for run, label in zip(runs, selection.labels(runs, runs[0].stage), strict=True):
+        try:
+            curves.append(read(run, label))
+        except UserError as error:
+            selection.leave_out(error)
+    if not curves:
+        raise UserError("none of these runs has curves.")
+    nets = selection.nets_of(runs)
+    same_stage = len({run.stage for run in runs}) == 1
+    return curves, f"{nets}, stage {runs[0].stage}" if same_stage else nets
+
+
+def logged_stage(folder: Path, stage: int | None) -> Run:
+    """Returns a run's stage (None: the last that was started) that has a log.
 
     A stage's own folder stands for that stage. Later ones whose log is gone are named
     on stderr. Raises UserError where there is none.
     """
     started = folders.stages_in(folder)
-    named = style.named_stage(folder)
+    named = folders.folder_parts(folder).stage
     if stage is not None and named not in (None, stage):
         raise UserError(f"{project.relative(folder)} is not of --stage {stage}.")
     wanted = named if stage is None else stage
-    able = [run_ for run_ in started if wanted in (None, run_.stage)]
-    able = [run_ for run_ in able if run_.stage != 1]
-    found = [run_ for run_ in able if run_.log.is_file()]
-    if not found:
+    training = [run for run in started if run.stage != 1]
+    candidates = [run for run in training if wanted in (None, run.stage)]
+    logged = [run for run in candidates if run.log.is_file()]
+    if not logged:
         what = "no stage of it" if wanted is None else f"no stage {wanted} of it"
         raise UserError(f"{project.relative(folder)}: {what} has left a training log.")
-    for run_ in able[able.index(found[-1]) + 1 :]:
-        style.leave_out(f"{run_.title}: there is no {project.relative(run_.log)}.")
-    return found[-1]
+    for run in candidates[candidates.index(logged[-1]) + 1 :]:
+        selection.leave_out(f"{run.title}: there is no {project.relative(run.log)}.")
+    return logged[-1]
 
 
-def read(run_: Run, label: str) -> Curves:
-    """A run's curves; UserError where nothing is logged yet, or the log cannot be read.
+def read(run: Run, label: str) -> Curves:
+    """Reads a run's curves; the label of one that has not finished says so.
 
-    One that has not finished says so in its label.
+    Raises UserError where nothing is logged yet, or the log cannot be read.
     """
     try:
-        log = read_log(run_.log)
+        log = read_log(run.log)
     except OSError as error:
-        raise UserError(f"{project.relative(run_.log)}: {error.strerror}.") from error
+        raise UserError(f"{project.relative(run.log)}: {error.strerror}.") from error
     if not log.loss[0].size and not log.test:
-        raise UserError(f"{run_.title}: no iteration has been logged yet.")
-    status = run_.status()
+        raise UserError(f"{run.title}: no iteration has been logged yet.")
+    status = run.status()
     if status["state"] != "finished":
         reached = max(
             iterations[-1]
@@ -94,41 +108,48 @@ def read(run_: Run, label: str) -> Curves:
             if iterations.size
         )
         at = f"{status['state']} at iteration {reached:,}"
-        style.leave_out(f"the rest of {run_.title}, which is {at}.")
+        selection.leave_out(f"the rest of {run.title}, which is {at}.")
         label += f", {at}"
-    return Curves(label, log, iterations_in_epoch(run_))
+    return Curves(label, log, iterations_in_epoch(run))
 
 
-def iterations_in_epoch(run_: Run) -> float | None:
-    """Iterations in which a stage sees as many images as it trains on.
+def iterations_in_epoch(run: Run) -> float | None:
+    """Returns in how many iterations a stage sees as many images as it trains on.
 
-    None where its network, solver or LMDB is gone, or it reads several.
+    None where its network, solver or LMDB is gone, or it reads several LMDBs.
     """
     try:
-        net = network.read(run_.network)
-        solver = network.read_solver(run_.folder / "solver.prototxt")
-        layers = [la for la in net.layer if la.type in data_layers.DATA]
-        layers = [la for la in layers if data_layers.in_training(la)]
+        net = network.read(run.network)
+        solver = network.read_solver(run.folder / "solver.prototxt")
+        layers = [
+            layer
+            for layer in filter(data_layers.in_training, net.layer)
+            if layer.type in data_layers.DATA
+        ]
         if len(layers) != 1 or not layers[0].data_param.source:
             return None
         path = ROOT / layers[0].data_param.source
         images = len(Database(path, Preprocessing((1, 1, 1), (0.0,))))
     except UserError:
         return None
-    batch = (data_layers.batch_size(net) or 0) * solver.iter_size * _gpus(run_)
+    batch = (data_layers.batch_size(net) or 0) * solver.iter_size * _gpus(run)
     return images / batch if batch else None
 
 
-def _gpus(run_: Run) -> int:
-    """How many it was trained on: each reads a batch. 1 for the CPU."""
-    device = run_.status().get("device")
+def _gpus(run: Run) -> int:
+    """Returns on how many GPUs a run was trained, each of which reads a batch; 1 for
+    the CPU."""
+    device = run.status().get("device")
     used = re.match(r"GPU (\d+(?:, \d+)*)", str(device))
     return len(used[1].split(",")) if used else 1
 
 
 def loss_names(curves: Sequence[Curves], wanted: Sequence[str] | None) -> list[str]:
-    """The losses to draw, the total first; wanted: their names, "classification" for
-    all that are no decoder's, None for all. UserError for a name that no run has."""
+    """Returns the names of the losses to draw, the total first.
+
+    wanted: names, CLASSIFICATION for all that are no decoder's; None: every loss.
+    Raises UserError for a name that no run has.
+    """
     every = dict.fromkeys(name for c in curves for name in c.log.weights)
     classification = [name for name in every if not name.startswith(DECODER)]
     names = [*classification, *(name for name in every if name.startswith(DECODER))]
@@ -148,17 +169,32 @@ def loss_names(curves: Sequence[Curves], wanted: Sequence[str] | None) -> list[s
 
 
 def accuracies(curves: Sequence[Curves]) -> list[str]:
-    """Test outputs that are no losses, nor a decoder's: Accuracy layers' tops."""
+    """Returns the test outputs that are neither losses nor a decoder's: Accuracy
+    layers' tops."""
     names = dict.fromkeys(name for curve in curves for name in curve.log.test)
     losses = {name for curve in curves for name in curve.log.weights}
     return [n for n in names if n not in losses and not n.startswith(DECODER)]
+
+
+def last_values(curves: Curves) -> str:
+    """Returns the last value of every curve of a run, and its iteration, as a line."""
+    values = {TOTAL: curves.log.loss, **curves.log.test}
+    return ", ".join(
+        f"{name} {style.short(series[1][-1])} at {series[0][-1]:,}"
+        for name, series in values.items()
+        if series[0].size
+    )
 
 
 @style.style()
 def draw(
     curves: Sequence[Curves], losses: Sequence[str], title: str, epochs: bool
 ) -> Figure:
-    """epochs: against those, else against iterations."""
+    """Draws a panel for every accuracy and every loss, all runs in each.
+
+    losses: names, as of `loss_names`. epochs: whether the horizontal axes count epochs;
+    iterations otherwise.
+    """
     tested = accuracies(curves)
     panels = style.panels(len(tested) + len(losses), (3.3, 2.5))
     figure = panels[0].figure
@@ -166,7 +202,7 @@ def draw(
     marks = style.marks(len(curves))
     across = "epoch" if epochs else "iteration"
     for axes, name in zip(panels, (*tested, *losses), strict=True):
-        axes.set(title=_title(name, name in tested), xlabel=across)
+        axes.set(title=_panel_title(name, name in tested), xlabel=across)
         for mark, curve in zip(marks, curves, strict=True):
             scale = 1 / curve.epoch if epochs else 1.0
             test = curve.log.test.get(name)
@@ -183,6 +219,12 @@ def draw(
     limits = [axes.get_xlim() for axes in panels]
     for axes in panels:
         axes.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
+    _legend(figure, marks, curves)
+    return figure
+
+
+def _legend(figure: Figure, marks: Sequence[Mark], curves: Sequence[Curves]) -> None:
+    """Adds every run's line and marker below the panels, and what the lines mean."""
     handles = [
         Line2D([], [], color=m.color, linestyle=m.line, marker=m.marker, label=c.label)
         for m, c in zip(marks, curves, strict=True)
@@ -195,13 +237,12 @@ def draw(
         frameon=False,
         title=_caption(curves),
     )
-    return figure
 
 
 def averaged(series: Series) -> Series:
-    """A series of POINTS at most: means over groups of neighbours, at the iterations'
-    means."""
-    size = group(series)
+    """Returns a series of POINTS at most: means over groups of neighbours, at the means
+    of their iterations."""
+    size = group_size(series)
     starts = np.arange(0, len(series[0]), size)
     counts = np.diff(np.append(starts, len(series[0])))
     sums = (np.add.reduceat(values.astype(float), starts) for values in series)
@@ -209,13 +250,13 @@ def averaged(series: Series) -> Series:
     return iterations, values
 
 
-def group(series: Series) -> int:
-    """How many neighbours a point of `averaged` is of."""
+def group_size(series: Series) -> int:
+    """Returns over how many neighbours `averaged` takes a mean."""
     return max(1, ceil(len(series[0]) / POINTS))
 
 
 def _caption(curves: Sequence[Curves]) -> str:
-    most = max(group(curve.log.loss) for curve in curves)
+    most = max(group_size(curve.log.loss) for curve in curves)
     means = f" (means of up to {most} logged losses)" if most > 1 else ""
     return (
         f"lines of losses: training batches{means}; markers: test images; faint"
@@ -223,7 +264,7 @@ def _caption(curves: Sequence[Curves]) -> str:
     )
 
 
-def _title(name: str, tested: bool) -> str:
+def _panel_title(name: str, tested: bool) -> str:
     if tested:
         return f"validation {name}, %"
     if name == TOTAL:

@@ -1,9 +1,5 @@
 """A layer's filters before and after finetuning, and how much every layer's weights
-changed (the paper's A2.1 and Figure A-1).
-
-Both pictures have the same arrangement, and the same scale for the same filter: shown
-one in the place of the other, they differ in what changed alone.
-"""
+changed (the paper's A2.1 and Figure A-1)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +12,7 @@ from matplotlib.figure import Figure
 
 from generator.errors import UserError
 from generator.layers import shape_text
-from swwae.base import project
+from swwae.base import project, tables
 from swwae.base.files import require_file
 from swwae.base.project import ROOT
 from swwae.figures import style
@@ -27,14 +23,14 @@ from swwae.stages.sources import DECODER
 from swwae.stages.status import recorded_file
 
 FINETUNING = 4
-
+"""The stage that changes the classifier."""
 
 WEIGHTED = ("Convolution", "InnerProduct")
 
+PAPER = "the paper's VGG-16, SWWAE-all: about 35 % on average (A2.1)"
 
 FINEST = 6
 """Pixels that an element of a filter becomes, at most."""
-
 
 WIDEST = 480
 """Pixels of a mosaic within which elements are enlarged; a larger one is averaged."""
@@ -42,10 +38,10 @@ WIDEST = 480
 
 @dataclass(frozen=True)
 class Change:
-    """Of a layer's weights w0 -> w1, biases apart; shares, not percent.
+    """How much a layer's weights changed, w0 -> w1, without biases; not in percent.
 
-    relative: mean |w1 - w0| / mean |w0|, which the figure shows. The mean of the
-        elements' own |w1 - w0| / |w0| would be a matter of the few that were nearly 0.
+    relative: mean |w1 - w0| / mean |w0|, which the figure shows. The mean of
+        |w1 - w0| / |w0| would depend on the few elements that were nearly 0.
     median: of |w1 - w0| / |w0| over the elements with w0 other than 0.
     """
 
@@ -55,7 +51,7 @@ class Change:
 
 
 def change(layer: str, before: np.ndarray, after: np.ndarray) -> Change:
-    """nan where all weights were 0 before."""
+    """Returns how much a layer's weights changed; nan where all were 0 before."""
     moved, size = np.abs(after.astype(np.float64) - before), np.abs(before, dtype=float)
     if not size.any():
         return Change(layer, np.nan, np.nan)
@@ -65,7 +61,8 @@ def change(layer: str, before: np.ndarray, after: np.ndarray) -> Change:
 
 
 def tiles(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Filters, normalised: uint8 (N, h, w, 3), RGB, of weights (M, C, h, w).
+    """Returns filters as pictures, before and after: uint8 (N, h, w, 3), RGB, of
+    weights (M, C, h, w).
 
     A filter's 0 is mid-grey, and the largest |w| of the filter, before or after, is
     black or white: so contrast that finetuning added is seen. N = M where the filters
@@ -85,8 +82,8 @@ def tiles(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def mosaic(pixels: np.ndarray, columns: int) -> np.ndarray:
-    """uint8 (H, W, 3): tiles (N, h, w, 3) row by row, white lines between them; an
-    element is a square of pixels."""
+    """Returns one picture, uint8 (H, W, 3), of tiles (N, h, w, 3) row by row, white
+    lines between them; an element is a square of pixels."""
     count, height, width, _ = pixels.shape
     rows = ceil(count / columns)
     scale = max(1, min(FINEST, WIDEST // (columns * (width + 1))))
@@ -101,7 +98,7 @@ def mosaic(pixels: np.ndarray, columns: int) -> np.ndarray:
 
 
 def mosaics(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both pictures of a layer's weights (M, C, h, w), as `tiles` and `mosaic`.
+    """Returns both pictures of a layer's weights (M, C, h, w), as `mosaic` does.
 
     Filters of images are in a square, others a row a filter, a column a channel.
     """
@@ -115,7 +112,10 @@ def mosaics(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def draw(
     layer: str, pictures: tuple[np.ndarray, np.ndarray], changes: list[Change]
 ) -> Figure:
-    """pictures: before and after, uint8 (H, W, 3)."""
+    """Draws a layer's filters before and after, beside the changes of every layer.
+
+    pictures: before and after, uint8 (H, W, 3), one as large as the other.
+    """
     height = max(3.6, 0.2 * len(changes) + 1)
     figure = Figure(figsize=(10, height), layout="constrained")
     before, after, bars = figure.subplots(1, 3, width_ratios=(1, 1, 0.9))
@@ -150,38 +150,33 @@ def _bars(axes: Axes, changes: list[Change]) -> None:
 
 
 def table(changes: list[Change]) -> str:
-    """The changes in percent, and their means over the layers."""
-    width = max(len("mean of the layers"), *(len(c.layer) for c in changes))
-    head = ("mean |dw| / mean |w0|", "median |dw| / |w0|")
-    lines = ["change in %".ljust(width) + "".join(f"  {text}" for text in head)]
+    """Returns the changes in percent, and their means over the layers, as text."""
     mean = Change(
         "mean of the layers",
         float(np.nanmean([change.relative for change in changes])),
         float(np.nanmean([change.median for change in changes])),
     )
-    for row in (*changes, mean):
-        cells = zip((row.relative, row.median), head, strict=True)
-        lines.append(
-            row.layer.ljust(width)
-            + "".join(f"  {100 * value:{len(text)}.1f}" for value, text in cells)
-        )
-    return "\n".join(lines)
+    head = ("change in %", "mean |dw| / mean |w0|", "median |dw| / |w0|")
+    body = [
+        (row.layer, f"{100 * row.relative:.1f}", f"{100 * row.median:.1f}")
+        for row in (*changes, mean)
+    ]
+    return tables.columns([head, *body])
 
 
 def finetuned(folder: Path) -> tuple[str, Path, Path]:
-    """The network, and the weights that stage 4 of a run began from and left.
+    """Returns the network, and the weights that stage 4 of a run began from and left.
 
     Raises UserError where it has not finished, or what it began from is gone, or the
     folder is another stage's.
     """
-    if style.named_stage(folder) not in (None, FINETUNING):
+    if folders.folder_parts(folder).stage not in (None, FINETUNING):
         raise UserError(
             f"{project.relative(folder)}: only stage {FINETUNING} finetunes the"
             f" classifier; name {project.relative(folder.absolute().parent)}, or give"
             " --before, --after and --net."
         )
-    stages = folders.stages_in(folder)
-    last = stages[-1]
+    last = folders.stages_in(folder)[-1]
     if last.stage != FINETUNING or not last.is_finished():
         state = f"is {last.status()['state']}" if last.stage == FINETUNING else ""
         shown = project.relative(folder)
@@ -190,14 +185,14 @@ def finetuned(folder: Path) -> tuple[str, Path, Path]:
             f" {state or 'has not been run'}; run it, or give --before, --after and"
             " --net."
         )
-    came = recorded_file(last.status().get("weights_in"))
-    if came is None:
+    recorded = recorded_file(last.status().get("weights_in"))
+    if recorded is None:
         raise UserError(
             f"the status.json of {last.title} does not say which weights it began from;"
             f" run {last.command} --force, or give --before, --after and --net."
         )
-    before = ROOT / came["path"]
-    if not before.is_file() or weights.sha256(before) != came["sha256"]:
+    before = ROOT / recorded["path"]
+    if not before.is_file() or weights.sha256(before) != recorded["sha256"]:
         raise UserError(
             f"{project.relative(before)} is no longer what {last.title} began from; run"
             f" {last.command} --force, or give --before, --after and --net."
@@ -206,13 +201,13 @@ def finetuned(folder: Path) -> tuple[str, Path, Path]:
 
 
 def classifier_layers(net: str) -> dict[str, str]:
-    """Layer -> Convolution or InnerProduct, those of a network's classifier in order.
+    """Returns layer -> "Convolution" or "InnerProduct", those of a classifier in order.
 
     Raises UserError where the network is unknown or not there.
     """
-    stage = Run(net, "baseline", FINETUNING)
-    path = stage.models / "deploy.prototxt"
-    require_file(path, "network", stage.generator_command)
+    run = Run(net, "baseline", FINETUNING)
+    path = run.models / "deploy.prototxt"
+    require_file(path, "network", run.generator_command)
     return {
         layer.name: layer.type
         for layer in network.read(path).layer
@@ -220,12 +215,15 @@ def classifier_layers(net: str) -> dict[str, str]:
     }
 
 
-def both(
+def weight_pairs(
     layers: Mapping[str, str], net: str, before: Path, after: Path
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Layer -> its weights in two files; UserError where one lacks a layer, or they
-    differ in shape or are not finite."""
-    found = []
+    """Returns layer -> its weights before and after, biases left out.
+
+    Raises UserError where a file lacks a layer, or weights differ in shape or are not
+    finite.
+    """
+    files = []
     for path in (before, after):
         loaded = weights.load(path)
         weights.require_finite(loaded, path)
@@ -236,10 +234,11 @@ def both(
                 f"{project.relative(path)} has no weights of {missing[0]}, a layer of"
                 f" {net}."
             )
-        found.append({name: weights.array(blobs[name][0]) for name in layers})
-    pairs = {name: (found[0][name], found[1][name]) for name in layers}
-    for name, (first, second) in pairs.items():
-        if _plain(first.shape) != _plain(second.shape):
+        files.append({name: weights.array(blobs[name][0]) for name in layers})
+    pairs = {}
+    for name in layers:
+        first, second = (arrays[name] for arrays in files)
+        if _without_leading_ones(first.shape) != _without_leading_ones(second.shape):
             raise UserError(
                 f"layer {name} has the shape {shape_text(first.shape)} in"
                 f" {project.relative(before)}, {shape_text(second.shape)} in"
@@ -249,21 +248,24 @@ def both(
     return pairs
 
 
-def _plain(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Without the leading ones that Caffe's older format gives an inner product."""
+def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns a shape without the ones that Caffe's older format begins it with."""
     ones = next((i for i, side in enumerate(shape) if side != 1), len(shape))
     return shape[ones:]
 
 
 def chosen_layer(layers: Mapping[str, str], name: str | None, net: str) -> str:
-    """The convolution to draw, by default the first; UserError where it is none."""
+    """Returns the convolution to draw, by default the first.
+
+    Raises UserError where `name` is no convolution, or there is none.
+    """
     convolutions = [layer for layer, kind in layers.items() if kind == "Convolution"]
     if not convolutions:
         raise UserError(f"{net} has no convolutions: it has no filters to draw.")
     if name is not None and name not in convolutions:
-        found = "an inner product" if name in layers else "no layer"
+        kind = "an inner product" if name in layers else "no layer"
         raise UserError(
-            f"--layer {name}: that is {found} of {net}; its convolutions are"
+            f"--layer {name}: that is {kind} of {net}; its convolutions are"
             f" {', '.join(convolutions)}."
         )
     return name or convolutions[0]

@@ -1,9 +1,5 @@
 """Errors of tools/reproduce.py as a figure: of every model (the paper's Table 1), or by
-the number of labels.
-
-Bars and lines are means over the seeds, whiskers their standard deviation (of a sample:
-divided by n - 1), dots the seeds. All of the single-crop scheme.
-"""
+the number of labels."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -24,15 +20,12 @@ from swwae.figures import style
 
 SCHEME = "single-crop"
 
-
-PRETRAINED = 3
-"""A stage that leaves the classifier as it was: its rows are of reconstructions."""
-
+DECODER_STAGE = 3
+"""The stage that leaves the classifier as it was: its rows are of reconstructions."""
 
 SPLITS = {"val": "validation", "train": "training"}
 
-
-KINDS: dict[str, tuple[type, ...]] = {
+TYPES: dict[str, tuple[type, ...]] = {
     "model": (str,),
     "net": (str,),
     "stage": (int,),
@@ -48,72 +41,76 @@ KINDS: dict[str, tuple[type, ...]] = {
 
 @dataclass
 class Seeds:
-    """Top-1 errors in percent, by training seed."""
+    """Top-1 errors in percent by training seed, and the depths of their rows."""
 
     errors: dict[int, float] = field(default_factory=dict)
     depths: dict[int, int] = field(default_factory=dict)
 
     @property
     def mean(self) -> float:
+        """Returns the mean over the seeds, in percent."""
         return float(np.mean(list(self.errors.values())))
 
     @property
     def deviation(self) -> float | None:
-        """The sample's standard deviation; None of a single seed."""
+        """Returns the sample's standard deviation; None of a single seed."""
         values = list(self.errors.values())
         return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def read(path: Path) -> list[dict]:
-    """The rows of a file of tools/reproduce.py; UserError where it holds none."""
-    made = "it is written by tools/reproduce.sh."
+    """Reads the rows of a file of tools/reproduce.py.
+
+    Raises UserError where it holds none, or one lacks what TYPES names.
+    """
+    hint = "it is written by tools/reproduce.sh."
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(
-            f"{relative(path)} cannot be read: {error.strerror}; {made}"
+            f"{relative(path)} cannot be read: {error.strerror}; {hint}"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{relative(path)} is no JSON file: {error}; {made}") from error
+        raise UserError(f"{relative(path)} is no JSON file: {error}; {hint}") from error
     rows = value.get("rows") if isinstance(value, dict) else None
     if not isinstance(rows, list) or not rows:
-        raise UserError(f"{relative(path)} has no list of 'rows'; {made}")
+        raise UserError(f"{relative(path)} has no list of 'rows'; {hint}")
     for place, row in enumerate(rows):
-        for key, kinds in KINDS.items():
-            if not isinstance(row, dict) or not _is(row.get(key, ...), kinds):
+        for key, types in TYPES.items():
+            if not isinstance(row, dict) or not _has_type(row.get(key, ...), types):
                 raise UserError(
-                    f"{relative(path)}: row {place} has no '{key}' as expected; {made}"
+                    f"{relative(path)}: row {place} has no '{key}' as expected; {hint}"
                 )
     return rows
 
 
-def _is(value: Any, kinds: tuple[type, ...]) -> bool:
+def _has_type(value: Any, types: tuple[type, ...]) -> bool:
+    """Whether a JSON value is of one of the types; inf and nan are of none."""
     if isinstance(value, float) and not isfinite(value):
         return False
-    return isinstance(value, kinds) and not isinstance(value, bool)
+    return isinstance(value, types) and not isinstance(value, bool)
 
 
 Key = tuple[str, str, int | None]
 """Model, split, number of labels (None: all)."""
 
-
 Results = dict[Key, Seeds]
 
 
 def by_model(rows: Iterable[dict]) -> Results:
-    """The errors, in the rows' order.
+    """Returns the errors by model, split and number of labels, in the rows' order.
 
     Of a model's rows at several depths, the deepest counts: classification does not
     depend on where the decoder begins. Raises UserError where two rows say two things.
     """
-    found: Results = {}
+    results: Results = {}
     for row in rows:
-        if row["scheme"] != SCHEME or row["stage"] == PRETRAINED:
+        if row["scheme"] != SCHEME or row["stage"] == DECODER_STAGE:
             continue
         if row["top1_error"] is None:  # not measured yet
             continue
         key = row["model"], row["split"], row["labels"]
-        seeds = found.setdefault(key, Seeds())
+        seeds = results.setdefault(key, Seeds())
         seed, error, depth = row["training_seed"], row["top1_error"], row["depth"] or 0
         before = seeds.depths.get(seed, -1)
         if depth == before and error != seeds.errors[seed]:
@@ -123,17 +120,19 @@ def by_model(rows: Iterable[dict]) -> Results:
             )
         if depth > before:
             seeds.errors[seed], seeds.depths[seed] = float(error), depth
-    return found
+    return results
 
 
-def of_net(rows: list[dict], net: str | None) -> list[dict]:
-    """The rows of one network; UserError where there are several, or not that one.
+def select(rows: list[dict], few_labels: bool, net: str | None) -> list[dict]:
+    """Returns the rows with few labels, or those with all, of one network.
 
-    Of rows with few labels all are taken, unless one is chosen: each number of labels
-    may have a network of its own name.
+    Of rows with few labels all are taken, unless a network is chosen: each number of
+    labels may have a network of its own name. Raises UserError where there are several
+    networks to choose from, or not the chosen one.
     """
+    rows = [row for row in rows if (row["labels"] is not None) == few_labels]
     nets = list(dict.fromkeys(row["net"] for row in rows))
-    if net is None and all(row["labels"] is not None for row in rows):
+    if net is None and few_labels:
         return rows
     if net is None and len(nets) > 1:
         raise UserError(f"the results are of {', '.join(nets)}: choose with --net.")
@@ -144,7 +143,7 @@ def of_net(rows: list[dict], net: str | None) -> list[dict]:
 
 @style.style()
 def draw_table(rows: list[dict], start: float = 0) -> Figure:
-    """Bars of the top-1 error in percent by model, validation beside training.
+    """Draws the top-1 error in percent by model as bars, validation beside training.
 
     Models are in the rows' order, trained with all labels. start: where the axis of
     errors begins; the axis says so, unless it is 0. Raises UserError where there is no
@@ -177,8 +176,8 @@ def draw_table(rows: list[dict], start: float = 0) -> Figure:
             label=SPLITS[split],
             **mark.fill,
         )
-        for x, of_seeds in zip(across, seeds, strict=True):
-            _column(axes, x, width, of_seeds)
+        for x, bar_seeds in zip(across, seeds, strict=True):
+            _draw_seeds(axes, x, width, bar_seeds)
     axes.set_xticks(range(len(models)), [_two_lines(model) for model in models])
     axes.grid(False, axis="x")
     axes.set_ylabel("top-1 error, %" + (f" (from {start:g} %)" if start else ""))
@@ -188,8 +187,8 @@ def draw_table(rows: list[dict], start: float = 0) -> Figure:
     return axes.figure
 
 
-def _column(axes: Axes, x: float, width: float, seeds: Seeds) -> None:
-    """Whiskers, dots and the number of one bar."""
+def _draw_seeds(axes: Axes, x: float, width: float, seeds: Seeds) -> None:
+    """Draws the whiskers, the dots and the number of one bar."""
     errors = sorted(seeds.errors.values())
     deviation = seeds.deviation
     if deviation is not None:
@@ -217,21 +216,22 @@ def _column(axes: Axes, x: float, width: float, seeds: Seeds) -> None:
 
 
 def _two_lines(model: str) -> str:
-    """A model's name in two lines: after its comma, else its hyphen."""
-    for sign in (", ", "-"):
-        first, found, rest = model.partition(sign)
-        if found:
-            return f"{first}{found.strip()}\n{rest}"
+    """Breaks a model's name into two lines: after its comma, else after its hyphen."""
+    for separator in (", ", "-"):
+        if separator in model:
+            first, _, rest = model.partition(separator)
+            return f"{first}{separator.strip()}\n{rest}"
     return model
 
 
 @style.style()
 def draw_labels(rows: list[dict]) -> Figure:
-    """Top-1 validation error in percent by the number of labels, a line a model.
+    """Draws the top-1 validation error in percent by the number of labels, a line a
+    model.
 
-    Where there is the finetuned baseline, a second panel has what the others' errors
-    are less its own, of each seed: seeds keep the labels of other images, and differ
-    more than models do. Raises UserError where no row has a number of labels.
+    Where there is the finetuned baseline, a second panel shows the others' errors less
+    the baseline's of the same seed: seeds keep the labels of different images, and so
+    differ more than models do. Raises UserError where no row has a number of labels.
     """
     results = {
         key: seeds
@@ -242,25 +242,25 @@ def draw_labels(rows: list[dict]) -> Figure:
         raise UserError("no row is of few labels, val and the single-crop scheme.")
     models = list(dict.fromkeys(model for model, _, _ in results))
     marks = dict(zip(models, style.marks(len(models)), strict=True))
-    differences = _less(results, CONTROL)
+    differences = _differences(results, CONTROL)
     errors, *compared = style.panels(2 if differences else 1, (5.5, 3.6))
     errors.set(xlabel="labelled images", ylabel="top-1 validation error, %")
-    _by_labels(errors, results, marks)
+    _draw_lines(errors, results, marks)
     errors.set_ylim(bottom=0)
     errors.legend()
     errors.set_title(_title(rows, results.values()))
     for axes in compared:
         axes.set(xlabel="labelled images", ylabel="points")
         axes.axhline(0, color=marks[CONTROL].color, linestyle=marks[CONTROL].line)
-        _by_labels(axes, differences, marks)
+        _draw_lines(axes, differences, marks)
         axes.set_title(f"less the error of {CONTROL}, of the same seed")
     return errors.figure
 
 
-def _less(results: Results, control: str) -> Results:
-    """The models' errors less the control's of the same split, labels and seed; of
-    seeds that both have."""
-    found: Results = {}
+def _differences(results: Results, control: str) -> Results:
+    """Returns the models' errors less the control's of the same split, labels and seed,
+    for the seeds that both have."""
+    differences: Results = {}
     for (model, *place), seeds in results.items():
         other = results.get((control, *place))
         if model == control or other is None:
@@ -271,21 +271,21 @@ def _less(results: Results, control: str) -> Results:
             if seed in other.errors
         }
         if errors:
-            found[(model, *place)] = Seeds(errors)
-    return found
+            differences[(model, *place)] = Seeds(errors)
+    return differences
 
 
-def _by_labels(axes: Axes, results: Results, marks: Mapping[str, style.Mark]) -> None:
-    """A line a model over numbers of labels; every seed is a dash beside its point."""
+def _draw_lines(axes: Axes, results: Results, marks: Mapping[str, style.Mark]) -> None:
+    """Draws a line a model over numbers of labels, every seed as a dash."""
     style.log_scale(axes, "x")
     counts = sorted({count for _, _, count in results})
     for place, (model, mark) in enumerate(marks.items()):
-        own = [count for count in counts if (model, "val", count) in results]
-        if not own:
+        measured = [count for count in counts if (model, "val", count) in results]
+        if not measured:
             continue
-        seeds = [results[model, "val", count] for count in own]
+        seeds = [results[model, "val", count] for count in measured]
         # side by side, so that no whisker hides another
-        across = np.array(own) * 1.03 ** (place - (len(marks) - 1) / 2)
+        across = np.array(measured) * 1.03 ** (place - (len(marks) - 1) / 2)
         axes.errorbar(
             across,
             [s.mean for s in seeds],
@@ -296,8 +296,8 @@ def _by_labels(axes: Axes, results: Results, marks: Mapping[str, style.Mark]) ->
             capsize=3,
             label=model,
         )
-        for x, of_seeds in zip(across, seeds, strict=True):
-            errors = list(of_seeds.errors.values())
+        for x, point_seeds in zip(across, seeds, strict=True):
+            errors = list(point_seeds.errors.values())
             axes.plot([x] * len(errors), errors, "_", color=mark.color, gid="seeds")
     axes.xaxis.set_major_locator(FixedLocator(counts))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -305,7 +305,7 @@ def _by_labels(axes: Axes, results: Results, marks: Mapping[str, style.Mark]) ->
 
 
 def _title(rows: list[dict], results: Iterable[Seeds]) -> str:
-    """The network, where it is one, and of how many seeds the figure is."""
+    """Returns the network, where it is one, and of how many seeds the figure is."""
     numbers = sorted({len(seeds.errors) for seeds in results})
     seeds = " to ".join(dict.fromkeys((str(numbers[0]), str(numbers[-1]))))
     nets = dict.fromkeys(row["net"] for row in rows)

@@ -23,19 +23,18 @@ from swwae.engine.log import (
 MOST_POINTS = 600
 """Of a series; more are no longer told apart on a screen."""
 
-
 RECENT = 10
 """Displays over which a running stage's speed is averaged."""
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What a log says.
+    """The curves in a log, and how far its last session is.
 
-    series: {"name", "phase" (training or test), "x" (iterations), "y" (values, None
+    series: {"name", "phase" ("training" or "test"), "x" (iterations), "y" (values, None
     where one is not finite)} of each output and of the total loss. iteration: the last
-    one that the last session displayed. rate: its iterations/s, of late. began: when it
-    did. None where the log does not say.
+    one that the last session displayed. rate: its recent speed, iterations/s. began:
+    when it began. None where the log does not say.
     """
 
     series: tuple[dict[str, Any], ...] = ()
@@ -45,8 +44,10 @@ class Curves:
 
 
 def curves(log: Path) -> Curves:
-    """Of a log that may grow; none where there is no log. Raises UserError where it
-    cannot be read."""
+    """Reads a log, which may be growing; where there is none, there are no curves.
+
+    Raises UserError where it cannot be read.
+    """
     try:
         state = log.stat()
         return _read(log, state.st_mtime_ns, state.st_size)
@@ -84,7 +85,7 @@ def _series(name: str, phase: str, values: Series) -> dict[str, Any]:
 
 
 def thinned(values: Series) -> Series:
-    """At most MOST_POINTS of a series, evenly, the first and last one kept."""
+    """Returns at most MOST_POINTS of a series, evenly, the first and last one kept."""
     count = len(values[0])
     if count <= MOST_POINTS:
         return values
@@ -95,9 +96,10 @@ def thinned(values: Series) -> Series:
 def _last_session(
     lines: list[str],
 ) -> tuple[int | None, float | None, datetime | None]:
-    """Its last iteration, iterations/s over its last displays, and when it began.
+    """Returns the last session's last iteration, its recent iterations/s, and when it
+    began.
 
-    The rate of a session's first display means nothing.
+    The rate at a session's first display means nothing.
     """
     rates: list[float] = []
     iteration = began = None

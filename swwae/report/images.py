@@ -22,16 +22,15 @@ from swwae.figures import filters as filter_figures
 from swwae.figures.reconstructions import depths_of, model_depth
 from swwae.images.database import Database
 from swwae.images.pictures import to_picture
-from swwae.report.stages import Stage, number
+from swwae.report.stages import Stage
+from swwae.report.values import number
 from swwae.runs.run import Run
 
 MOST_IMAGES = 10
 """Of the data set; people add theirs."""
 
-
 MOST_SEARCHED = 5000
 """Images among which one of each class is looked for."""
-
 
 PAPERS_CHANGE = 35
 """Percent by which finetuning changed the filters of the paper's SWWAE-all (A2.1)."""
@@ -39,9 +38,10 @@ PAPERS_CHANGE = 35
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """names: of the images. originals: a picture each, as the networks see them.
-    decoded: by stage's title and depth, a picture and ||x^ - x||^2 of each image,
-    None where that is not finite.
+    """Images, and what every stage's decoder makes of them from every depth.
+
+    originals: a picture of each image, as the networks see it. decoded: stage's title
+    -> depth -> (picture, ||x^ - x||^2) of each image; None where that is not finite.
     """
 
     names: list[str]
@@ -51,9 +51,11 @@ class Reconstructions:
 
 @dataclass(frozen=True)
 class Filters:
-    """Of one stage 4. before, after: a picture of the first convolution's filters each;
-    None where there is no convolution. change: of each layer of the classifier, as
-    `plot_filters.Change.relative`, in percent; nan of weights that were all 0.
+    """What one stage 4 changed.
+
+    before, after: pictures of the first convolution's filters; None where there is no
+    convolution. change: of each layer of the classifier, as
+    `figures.filters.Change.relative`, in percent; nan of weights that were all 0.
     """
 
     title: str
@@ -64,12 +66,13 @@ class Filters:
 
     @property
     def mean_change(self) -> float:
+        """Returns the mean of the known changes, in percent; nan where none is."""
         known = [value for value in self.change.values() if isfinite(value)]
         return sum(known) / len(known) if known else nan
 
 
 def picture(image: np.ndarray) -> str:
-    """A data URI of uint8 (C, h, w), C = 1 or 3 (BGR)."""
+    """Returns an image, uint8 (C, h, w), C = 1 or 3 (BGR), as a data URI."""
     return _png(to_picture(image))
 
 
@@ -84,15 +87,15 @@ def _png(image: Image.Image) -> str:
 
 def reconstructions(
     decoders: list[Stage],
-    given: list[str],
+    image_names: list[str],
     notices: list[str],
     progress: Callable[[str], None],
 ) -> Reconstructions | None:
-    """What each decoder makes of images from every depth; None: of none could it.
+    """Reconstructs images with each decoder from every depth; None where none can.
 
-    given: names of images beside those of the data set, as tools/reconstruct.py takes
-    them. notices: is given a sentence for what could not be made. progress: is told
-    what is being made.
+    image_names: images beside those of the data set, as tools/reconstruct.py takes
+    them. notices: sentences on what cannot be reconstructed are appended to it.
+    progress: is called with what is being reconstructed.
     """
     chosen: dict[str, np.ndarray] = {}
     originals: list[str] = []
@@ -106,7 +109,7 @@ def reconstructions(
                 network_depth = model_depth(run, depth)
                 model = Model(run.net, run.variant, network_depth, run.final_weights)
                 if not chosen:
-                    chosen = chosen_images(model, given, notices)
+                    chosen = chosen_images(model, image_names, notices)
                 before, after, errors = in_batches(model, list(chosen.values()))
             except UserError as error:
                 notices.append(f"no reconstructions of {stage.title}: {error}")
@@ -120,7 +123,7 @@ def reconstructions(
 
 
 def decoded_depths(run: Run) -> list[int | None]:
-    """Those of `depths_of` that there are networks for."""
+    """Returns those of `depths_of` for which there are networks."""
     return [
         depth
         for depth in depths_of(run, None)
@@ -129,21 +132,25 @@ def decoded_depths(run: Run) -> list[int | None]:
 
 
 def _network(run: Run, depth: int) -> Path:
-    """The one that decodes from a depth."""
-    own = Run(run.net, run.variant, 4, model_depth(run, depth))
-    return own.models / "deploy.prototxt"
+    """Returns the path of the network that decodes from a depth."""
+    decoding = Run(run.net, run.variant, 4, model_depth(run, depth))
+    return decoding.models / "deploy.prototxt"
 
 
 def chosen_images(
-    model: Model, given: list[str], notices: list[str]
+    model: Model, names: list[str], notices: list[str]
 ) -> dict[str, np.ndarray]:
-    """Name -> uint8 (C, h, w): one of each class, then those given."""
+    """Returns name -> uint8 (C, h, w): one image of each class, then those named.
+
+    notices: sentences on images that cannot be loaded are appended to it. Raises
+    UserError where there is no image.
+    """
     chosen: dict[str, np.ndarray] = {}
     try:
         chosen = one_of_each_class(model.images("val"), MOST_IMAGES)
     except UserError as error:
         notices.append(str(error))
-    for name in given:
+    for name in names:
         try:
             chosen[name] = load(model, name)
         except UserError as error:
@@ -180,21 +187,24 @@ def in_batches(
 
 
 def filters(stages: list[Stage], notices: list[str]) -> list[Filters]:
-    """Of every finished stage 4: what it began from, and what it left."""
-    found = []
+    """Compares what every finished stage 4 began from with what it left.
+
+    notices: sentences on what cannot be compared are appended to it.
+    """
+    compared = []
     for stage in stages:
         if stage.run.stage == filter_figures.FINETUNING and stage.is_finished:
             try:
-                found.append(_filters(stage))
+                compared.append(_filters(stage))
             except UserError as error:
                 notices.append(f"no filters of {stage.title}: {error}")
-    return found
+    return compared
 
 
 def _filters(stage: Stage) -> Filters:
     net, before, after = filter_figures.finetuned(stage.run.folder)
     layers = filter_figures.classifier_layers(net)
-    pairs = filter_figures.both(layers, net, before, after)
+    pairs = filter_figures.weight_pairs(layers, net, before, after)
     convolutions = [name for name, kind in layers.items() if kind == "Convolution"]
     layer, pictures = None, (None, None)
     if convolutions:

@@ -18,26 +18,23 @@ from generator.errors import UserError
 
 ADDRESS = "127.0.0.1"
 
-
 LEAST_AGE = 1.0
-"""Seconds for which the data are not made anew."""
-
+"""Seconds for which data are not computed again."""
 
 LARGEST_SHARE = 0.05
-"""Of the time, that may go into making data while a stage trains beside it."""
-
+"""Of the time that computing the data may take while a stage trains beside it."""
 
 PATIENCE = 2.0
-"""Seconds for which a connection may say nothing."""
+"""Seconds for which a connection may stay silent."""
 
 
 class Server(ThreadingHTTPServer):
-    """Holds a port of this machine; who asks waits until `serve` answers.
+    """Holds a port of this machine; requests wait until `serve` answers them.
 
     port: 0 for any that is free. Raises UserError where the port cannot be had.
     """
 
-    daemon_threads = False  # what is being answered when it ends, is answered
+    daemon_threads = False  # a request that is being answered at the end is answered
 
     def __init__(self, port: int) -> None:
         try:
@@ -47,13 +44,13 @@ class Server(ThreadingHTTPServer):
 
 
 class Cached:
-    """What a function makes, made anew when it is old enough.
+    """Returns what a function returned last, until that is old; then calls it again.
 
-    Raises what the function raises. For several threads.
+    Raises what the function raises. Safe for several threads.
     """
 
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
+    def __init__(self, compute: Callable[[], Any]) -> None:
+        self._compute = compute
         self._lock = Lock()
         self._value: Any = None
         self._until = 0.0
@@ -62,7 +59,7 @@ class Cached:
         with self._lock:
             start = time.monotonic()
             if start >= self._until:
-                self._value = self._make()
+                self._value = self._compute()
                 end = time.monotonic()
                 self._until = end + max(LEAST_AGE, (end - start) / LARGEST_SHARE)
             return self._value
@@ -76,8 +73,8 @@ def serve(
 ) -> None:
     """Serves until it is interrupted, and gives the port back.
 
-    page: the page's HTML. data: what /data.json holds. ready: is told the address.
-    What page or data raise becomes an answer.
+    page: returns the page's HTML. data: returns what /data.json holds. ready: is called
+    with the address. What page or data raise becomes an answer.
     """
     server.RequestHandlerClass = _handler(page, Cached(data))
     with server:
@@ -87,6 +84,7 @@ def serve(
 
 
 def _refusal(port: int, error: OSError) -> str:
+    """Returns why a port cannot be had, as a sentence."""
     reason = {
         EADDRINUSE: "another program uses it",
         EACCES: "only root may use it",
@@ -97,10 +95,10 @@ def _refusal(port: int, error: OSError) -> str:
     )
 
 
-def _made(make: Callable[[], str]) -> tuple[HTTPStatus, str]:
-    """A text, or a sentence on why there is none; the status says which."""
+def _text_or_reason(render: Callable[[], str]) -> tuple[HTTPStatus, str]:
+    """Returns a text, or a sentence on why there is none; the status says which."""
     try:
-        return HTTPStatus.OK, make()
+        return HTTPStatus.OK, render()
     except UserError as error:
         return HTTPStatus.SERVICE_UNAVAILABLE, str(error)
     except Exception as error:  # the server outlives whatever a run's files hold
@@ -108,6 +106,10 @@ def _made(make: Callable[[], str]) -> tuple[HTTPStatus, str]:
             f"the report could not be made ({type(error).__name__}: {error}); load it"
             " again when the runs have gone on."
         )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)
 
 
 def _handler(
@@ -124,14 +126,14 @@ def _handler(
         do_HEAD = do_GET  # noqa: N815
 
         def _answer(self) -> None:
-            if self.headers.get("Host") not in self._own_names():
+            if self.headers.get("Host") not in self._host_names():
                 self._send(HTTPStatus.FORBIDDEN, "text/plain", "not this host\n")
             elif self.path == "/":
-                status, text = _made(page)
+                status, text = _text_or_reason(page)
                 kind = "text/html" if status == HTTPStatus.OK else "text/plain"
                 self._send(status, kind, text)
             elif self.path == "/data.json":
-                status, text = _made(lambda: json.dumps(data(), allow_nan=False))
+                status, text = _text_or_reason(lambda: _json(data()))
                 if status != HTTPStatus.OK:
                     text = json.dumps({"error": text})
                 self._send(status, "application/json", text)
@@ -139,7 +141,7 @@ def _handler(
                 text = "there is only / and /data.json\n"
                 self._send(HTTPStatus.NOT_FOUND, "text/plain", text)
 
-        def _own_names(self) -> set[str]:
+        def _host_names(self) -> set[str]:
             port = self.server.server_port
             names = {f"{name}:{port}" for name in (ADDRESS, "localhost")}
             return names | {ADDRESS, "localhost"} if port == 80 else names
@@ -158,6 +160,6 @@ def _handler(
                 self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """A request every few seconds is nothing to tell."""
+            """Prints nothing: there is a request every few seconds."""
 
     return Handler

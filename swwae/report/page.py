@@ -17,13 +17,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from generator.paper import TABLE_1_COLUMNS
-from swwae.report import tables
+from swwae.report import tables, values
 from swwae.report.images import PAPERS_CHANGE, Filters, Reconstructions
 from swwae.report.stages import Experiment, Stage
+from swwae.report.table_1 import Table1, table_1
 from swwae.runs.run import STAGES
 
 FOLDER = Path(__file__).resolve().parent / "html"
-
 
 HEADINGS = {
     "notices": "What is missing or wrong",
@@ -37,14 +37,13 @@ HEADINGS = {
 }
 """Of the page's sections, by their ids."""
 
-
 CHANGING = ("notices", "stages", "provenance", "results", "losses")
 """Sections that a running stage changes."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What only finished stages have."""
+    """What only finished stages have: reconstructions, and filters."""
 
     reconstructions: Reconstructions | None
     filters: list[Filters]
@@ -52,10 +51,10 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Tables:
-    """What the templates of the changing sections are given."""
+    """What the templates of the changing sections show."""
 
     experiment: Experiment
-    table_1: tables.Table1
+    table_1: Table1
     data_sets: list[tables.DataSet]
     notices: list[str]
 
@@ -74,7 +73,7 @@ class Tables:
 
     @property
     def columns(self) -> dict[str, dict[int, list[str]]]:
-        """Table 1's: scheme -> k -> splits."""
+        """Returns the columns of Table 1: scheme -> k -> splits."""
         columns: dict[str, dict[int, list[str]]] = {}
         for scheme, k, split in TABLE_1_COLUMNS:
             columns.setdefault(scheme, {}).setdefault(k, []).append(split)
@@ -82,21 +81,24 @@ class Tables:
 
 
 def tables_of(experiment: Experiment, more_notices: list[str]) -> Tables:
-    """Everything that the tables show; the notices are those of all that was made."""
+    """Collects everything that the tables show.
+
+    Its notices are the experiment's, more_notices, and those on results and data.
+    """
     notices = [*experiment.notices, *more_notices]
-    table_1 = tables.table_1(experiment.stages, notices)
+    errors = table_1(experiment.stages, notices)
     data_sets = tables.data_sets(experiment.stages, notices)
-    return Tables(experiment, table_1, data_sets, list(dict.fromkeys(notices)))
+    return Tables(experiment, errors, data_sets, list(dict.fromkeys(notices)))
 
 
 def sections(page: Tables) -> dict[str, Markup]:
-    """The changing sections' HTML, by id."""
+    """Renders the changing sections: id -> HTML."""
     macros = _environment().get_template("sections.html.j2").module
     return {name: getattr(macros, name)(page) for name in CHANGING}
 
 
 def curve_data(experiment: Experiment) -> list[dict[str, Any]]:
-    """Every series of every stage, for the chart."""
+    """Returns every series of every stage, for the chart."""
     return [
         {"model": stage.label, "stage": stage.run.stage, **series}
         for stage in experiment.stages
@@ -105,6 +107,7 @@ def curve_data(experiment: Experiment) -> list[dict[str, Any]]:
 
 
 def title(experiment: Experiment) -> str:
+    """Returns the page's title: the network, and the runs' names."""
     labels = dict.fromkeys(stage.label for stage in experiment.stages)
     return f"{experiment.net}: {', '.join(labels)}"
 
@@ -112,27 +115,19 @@ def title(experiment: Experiment) -> str:
 def page(
     shown: Tables,
     pictures: Pictures,
-    made: str,
+    created: str,
     command: str,
-    live: int | None = None,
+    refresh: int | None = None,
 ) -> str:
-    """The whole page.
+    """Renders the whole page.
 
-    made: when; command: the command line that makes it. live: seconds after which the
-    page asks for /data.json, and again; None: it asks for nothing.
+    created: when, as text; command: the command line that makes it. refresh: seconds
+    between the page's questions for /data.json; None: it asks for nothing.
     """
     style, script = _text("report.css"), _text("report.js")
-    policy = {
-        "default-src": "'none'",
-        "script-src": _hash(script),
-        "style-src": _hash(style),
-        "img-src": "data:",
-        "connect-src": "'none'" if live is None else "'self'",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-    }
-    changes = [change for own in pictures.filters for change in own.change.values()]
-    changes = list(filter(isfinite, changes))
+    changes = [
+        change for filters in pictures.filters for change in filters.change.values()
+    ]
     return (
         _environment()
         .get_template("report.html.j2")
@@ -143,13 +138,15 @@ def page(
             pictures=pictures,
             papers_change=PAPERS_CHANGE,
             changed_layers=list(
-                dict.fromkeys(layer for own in pictures.filters for layer in own.change)
+                dict.fromkeys(
+                    layer for filters in pictures.filters for layer in filters.change
+                )
             ),
-            largest_change=max(changes, default=0) or 1,
-            made=made,
+            largest_change=max(filter(isfinite, changes), default=0) or 1,
+            created=created,
             command=command,
-            live=live,
-            policy="; ".join(f"{name} {value}" for name, value in policy.items()),
+            live=refresh,
+            policy=_security_policy(style, script, asks=refresh is not None),
             style=Markup(style),
             script=Markup(script),
             data=_script_data(shown.experiment, pictures),
@@ -159,17 +156,34 @@ def page(
     )
 
 
+def _security_policy(style: str, script: str, asks: bool) -> str:
+    """Returns a content security policy that allows the page its own parts alone.
+
+    asks: whether the page may ask its own server for data.
+    """
+    policy = {
+        "default-src": "'none'",
+        "script-src": _hash(script),
+        "style-src": _hash(style),
+        "img-src": "data:",
+        "connect-src": "'self'" if asks else "'none'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    return "; ".join(f"{name} {value}" for name, value in policy.items())
+
+
 def _script_data(experiment: Experiment, pictures: Pictures) -> dict[str, Any]:
-    """What the script draws; the changes of weights are in a table already."""
+    """Returns what the script draws; the changes of weights are in a table already."""
     drawn = asdict(pictures)
-    for own in drawn["filters"]:
-        del own["change"]
+    for filters in drawn["filters"]:
+        del filters["change"]
     return {"curves": curve_data(experiment)} | drawn
 
 
 @cache
 def _environment() -> Environment:
-    """Whatever a run's files say is text: everything is escaped."""
+    """Returns the templates' environment, which escapes all that a run's files say."""
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -182,9 +196,9 @@ def _environment() -> Environment:
         "allow_nan": False,
     }
     environment.filters |= {
-        "figure": tables.number_text,
-        "seconds": tables.seconds_text,
-        "bytes": tables.bytes_text,
+        "figure": values.number_text,
+        "seconds": values.seconds_text,
+        "bytes": values.bytes_text,
     }
     return environment
 
@@ -194,6 +208,6 @@ def _text(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """How a content security policy names an inline script or style."""
+    """Returns how a content security policy names an inline script or style."""
     digest = hashlib.sha256(text.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"

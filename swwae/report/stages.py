@@ -1,19 +1,18 @@
 """Which stages a report shows of the runs it is asked for, and what they lack."""
 
-import os
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from sys import float_info
 from typing import Any
 
 from generator.errors import UserError
 from generator.variants import find_variant
 from swwae.base.project import relative
 from swwae.report.curves import Curves, curves
-from swwae.runs.folders import stages_in
+from swwae.report.values import command_text, number
+from swwae.runs.folders import folder_parts, stages_in
 from swwae.runs.run import Run
 
 
@@ -36,7 +35,7 @@ class Stage:
 
     @property
     def id(self) -> str:
-        """Its title as an HTML id."""
+        """Returns its title as an HTML id."""
         return "-".join(self.title.replace(",", " ").split())
 
     @property
@@ -49,7 +48,7 @@ class Stage:
 
     @property
     def iterations(self) -> int:
-        """Done so far; of a running stage, those that its session has displayed."""
+        """Returns how many are done; of a running stage, as its log shows."""
         done = self.status["iterations"]
         if self.state == "running" and self.curves.iteration is not None:
             return max(done, self.curves.iteration)
@@ -57,7 +56,7 @@ class Stage:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until a running stage is done; None where that cannot be told."""
+        """Returns seconds until a running stage is done; None where that is unknown."""
         total = number(self.status.get("max_iter"))
         if self.state != "running" or not self.curves.rate or not total:
             return None
@@ -65,7 +64,7 @@ class Stage:
 
     @property
     def seconds(self) -> float | None:
-        """That it has trained, in all its sessions; None where nothing says."""
+        """Returns seconds of training in all its sessions; None where none is known."""
         before = number(self.status.get("seconds"))
         if self.state != "running" or self.curves.began is None:
             return before
@@ -73,7 +72,7 @@ class Stage:
 
     @property
     def command(self) -> str:
-        """The command line that it was started with, which also goes on with it."""
+        """Returns the command line that it was started with, which also resumes it."""
         return command_text(self.status.get("command")) or self.run.command
 
 
@@ -81,9 +80,8 @@ class Stage:
 class Experiment:
     """Runs of one network.
 
-    stages: of all runs, each once, in the order of their making. decoders: of each run
-    that reconstructs, the last finished stage. notices: what is missing, a sentence
-    each.
+    stages: of all runs, each once, in the order of training. decoders: of each run that
+    reconstructs, the last finished stage. notices: sentences on what is missing.
     """
 
     net: str
@@ -93,7 +91,8 @@ class Experiment:
 
 
 def collect(folders: Iterable[Path]) -> Experiment:
-    """Stages of runs' folders, such as runs/vgg8/swwae-all, and those they build on.
+    """Reads the stages of runs' folders, such as runs/vgg8/swwae-all, and those they
+    build on.
 
     What cannot be shown is named in the notices. The network is that of the first
     folder. Raises UserError where nothing can be shown.
@@ -106,7 +105,7 @@ def collect(folders: Iterable[Path]) -> Experiment:
         except UserError as error:
             notices.append(str(error))
             continue
-        last = _last_stage(folder, started)
+        last = _last_stage(folder)
         net = next(iter(chains), last).net
         if last.net != net:
             notices.append(
@@ -122,27 +121,25 @@ def collect(folders: Iterable[Path]) -> Experiment:
     decoders: list[Stage] = []
     for last, started in chains.items():
         notices += _not_started(last, started)
-        own = [stages[run] for run in started if run in stages]
-        able = [stage for stage in own if _can_reconstruct(stage, last)]
+        readable = [stages[run] for run in started if run in stages]
+        able = [stage for stage in readable if _can_reconstruct(stage, last)]
         decoders += able[-1:]
     notices = list(dict.fromkeys(notices))
     return Experiment(net, list(stages.values()), decoders, notices)
 
 
-def _last_stage(folder: Path, started: list[Run]) -> Run:
-    """The run's stage 4, whether or not it has been started."""
-    place = Path(os.path.abspath(folder)).relative_to(started[0].root)
-    net, variant, *rest = place.parts
-    depth = next((int(p[5:]) for p in rest if p.startswith("depth")), None)
-    return Run(net, variant, 4, depth, started[0].root)
+def _last_stage(folder: Path) -> Run:
+    """Returns the run's stage 4, whether or not it has been started."""
+    root, net, variant, depth, _ = folder_parts(folder)
+    return Run(net, variant, 4, depth, root)
 
 
 def _stages(chains: dict[Run, list[Run]], notices: list[str]) -> dict[Run, Stage]:
-    """Each run once; what is wrong with them is added to the notices."""
-    every = list(dict.fromkeys(run for started in chains.values() for run in started))
-    labels = _labels(every)
+    """Returns every run once; what is wrong with one is appended to the notices."""
+    runs = list(dict.fromkeys(run for started in chains.values() for run in started))
+    labels = _labels(runs)
     stages: dict[Run, Stage] = {}
-    for run in every:
+    for run in runs:
         try:
             status = run.status()
         except UserError as error:
@@ -155,26 +152,26 @@ def _stages(chains: dict[Run, list[Run]], notices: list[str]) -> dict[Run, Stage
             )
             continue
         try:
-            said = curves(run.log)
+            stage_curves = curves(run.log)
         except UserError as error:
             notices.append(str(error))
-            said = Curves()
-        stage = Stage(run, labels[run], status, said)
+            stage_curves = Curves()
+        stage = Stage(run, labels[run], status, stage_curves)
         notices += _faults(stage)
         stages[run] = stage
     return stages
 
 
-def _labels(every: list[Run]) -> dict[Run, str]:
-    """Variant and depth; also the folder of the runs where there are several."""
-    roots = {run.root for run in every}
+def _labels(runs: list[Run]) -> dict[Run, str]:
+    """Returns variant and depth, and the folder of the runs where there are several."""
+    roots = {run.root for run in runs}
     if len(roots) > 1:
-        return {run: relative(run.root / run.place) for run in every}
-    return {run: run.place.removeprefix(f"{run.net}/") for run in every}
+        return {run: relative(run.root / run.place) for run in runs}
+    return {run: run.place.removeprefix(f"{run.net}/") for run in runs}
 
 
 def _faults(stage: Stage) -> list[str]:
-    """Sentences on a stage that is not as it should be."""
+    """Returns sentences on a stage that is not finished, or warns of something."""
     title, status = stage.run.title, stage.status
     total = number(status.get("max_iter"))
     done = f"{stage.iterations:,}" + (f" of {total:,.0f}" if total else "")
@@ -195,7 +192,7 @@ def _faults(stage: Stage) -> list[str]:
 
 
 def _not_started(last: Run, started: list[Run]) -> list[str]:
-    """Sentences on the stages that are still to be made."""
+    """Returns sentences on the stages that are still to be run."""
     missing: list[Run] = []
     run: Run | None = last
     while run is not None and run not in started:
@@ -205,20 +202,6 @@ def _not_started(last: Run, started: list[Run]) -> list[str]:
 
 
 def _can_reconstruct(stage: Stage, last: Run) -> bool:
-    """Whether it left every weight of the run's own network, its decoder trained."""
+    """Whether a stage left every weight of the run's network, its decoder trained."""
     has_decoder = find_variant(last.variant).has_decoder
     return has_decoder and stage.is_finished and stage.run in (last, last.previous)
-
-
-def number(value: Any) -> float | None:
-    """A finite number of a JSON file; None for anything else."""
-    if isinstance(value, int | float) and abs(value) <= float_info.max:
-        return value
-    return None
-
-
-def command_text(words: Any) -> str:
-    """A command line of a JSON file; "" where it holds none."""
-    if isinstance(words, list) and all(isinstance(word, str) for word in words):
-        return shlex.join(words)
-    return ""

@@ -20,23 +20,20 @@ from swwae.bench import (
     setup,
     table,
 )
+from swwae.bench.comparison import (
+    Difference,
+    largest_difference,
+    relative_difference,
+)
+from swwae.bench.contender import Contender, fastest, references, speed_up
+from swwae.bench.cost import Cost, step_cost
 from swwae.bench.job import Job, Refused
 from swwae.bench.network import (
-    Cost,
-    cost,
     inputs_for,
     label_blobs,
     on_engine,
     outputs_of,
     with_inputs,
-)
-from swwae.bench.rounds import (
-    Contender,
-    Difference,
-    faster,
-    largest,
-    relative,
-    speed_up,
 )
 from swwae.bench.worker import Worker
 from swwae.commands import bench
@@ -75,10 +72,11 @@ def test_the_faster_pytorch_counts():
     fast = contender("PyTorch, channels last", times=[5])
     refused = contender("DNNL", refused="it is so")
     own = [caffe, refused, slow, fast]
-    assert table.references(own) == (caffe, fast)
-    assert faster([refused]) is None
+    assert references(own) == (caffe, fast)
+    assert fastest([refused]) is None
     text = table.figures(own, Cost(10**9, 10**9, 10**9))
     rows = [line.split() for line in text.splitlines()]
+    assert rows[0][-4:] == ["GFLOP/s", "memory", "outputs", "gradients"]
     assert rows[1][:6] == ["CAFFE", "10", "10-10", "800", "1.00", "0.50"]
     assert rows[1][6] == "300"  # GFLOP/s: 3 in 10 ms
     assert rows[3][3:9] == ["5", "5-5", "1600", "2.00", "1.00", "600"]
@@ -100,16 +98,20 @@ def test_growth_is_in_images():
 def test_differences_are_relative_to_the_reference():
     expected = np.array([3e-30, 4e-30], np.float32)  # whose squares are 0 in float32
     found = expected + np.array([0, 5e-32], np.float32)
-    l2, most = relative(expected, found)
+    l2, most = relative_difference(expected, found)
     assert l2 == pytest.approx(0.01, rel=1e-3)
     assert most == pytest.approx(0.0125, rel=1e-3)
     zero = np.zeros(2, np.float32)
-    assert relative(zero, zero) == (0, 0)
-    assert relative(zero, found) == (np.inf, np.inf)
+    assert relative_difference(zero, zero) == (0, 0)
+    assert relative_difference(zero, found) == (np.inf, np.inf)
     nan = np.array([np.nan, 1], np.float32)
-    found = largest({"a": (0.1, 0.3), "b": (0.2, 0.1), "c": relative(expected, nan)})
+    found = largest_difference(
+        {"a": (0.1, 0.3), "b": (0.2, 0.1), "c": relative_difference(expected, nan)}
+    )
     assert found == Difference(np.inf, "c", np.inf, "c")
-    assert largest({"a": (0.1, 0.3), "b": (0.2, 0.1)}) == Difference(0.2, "b", 0.3, "a")
+    assert largest_difference({"a": (0.1, 0.3), "b": (0.2, 0.1)}) == Difference(
+        0.2, "b", 0.3, "a"
+    )
 
 
 @pytest.mark.parametrize(
@@ -188,7 +190,7 @@ def small(text: str = NET) -> caffe_pb2.NetParameter:
 
 def test_operations_are_counted_where_they_are_done():
     """The first layer's bottom needs no gradient; `dec` and `aside` lead to no loss."""
-    found = cost(small(), SHAPES, PARAMETERS)
+    found = step_cost(small(), SHAPES, PARAMETERS)
     assert found == Cost(FORWARD, CONV2 + FC, CONV1 + CONV2 + FC)
     assert found.total == FORWARD + CONV1 + 2 * (CONV2 + FC)
 
@@ -197,10 +199,10 @@ def test_a_frozen_layer_needs_no_weights_gradient():
     frozen = NET.replace(
         'name: "conv1" ', 'name: "conv1" param { lr_mult: 0 } param { lr_mult: 0 } '
     )
-    assert cost(small(frozen), SHAPES, PARAMETERS) == Cost(FORWARD, FC, CONV2 + FC)
+    assert step_cost(small(frozen), SHAPES, PARAMETERS) == Cost(FORWARD, FC, CONV2 + FC)
     loss = """layer { name: "dec/loss" type: "EuclideanLoss" bottom: "dec" bottom: "dec"
       top: "dec/loss" loss_weight: 0.1 }"""
-    found = cost(small(frozen + loss), SHAPES, PARAMETERS)
+    found = step_cost(small(frozen + loss), SHAPES, PARAMETERS)
     assert found == Cost(FORWARD, FC + DEC, CONV2 + FC + DEC)
 
 
@@ -401,7 +403,7 @@ def test_bandwidth_is_told_beside_a_copy():
 
 def test_without_torch_the_row_names_the_extra(monkeypatch, capsys):
     monkeypatch.setattr("swwae.bench.setup.has_torch", lambda: False)
-    monkeypatch.setattr("swwae.commands.bench.has_torch", lambda: False)
+    monkeypatch.setattr("swwae.bench.record.has_torch", lambda: False)
     assert bench.main([*SMALL, *QUICK, "--engines", "torch"]) == 0
     said = capsys.readouterr().out
     assert "torch is not installed: run .venv/bin/pip install -e '.[torch]'" in said

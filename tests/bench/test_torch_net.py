@@ -1,4 +1,4 @@
-"""tools/torch_net.py against pycaffe: every layer, its gradients, and the update."""
+"""PyTorch's side against pycaffe: every layer, its gradients, and the update."""
 
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from google.protobuf import text_format
 from generator.schema import parse
 from swwae.base.project import ROOT
 from swwae.bench import caffe_side, torch_layers, torch_side
+from swwae.bench.comparison import differences, relative_difference
 from swwae.bench.job import Job, Refused
 from swwae.bench.network import (
+    deterministic,
     outputs_of,
     solver_for,
-    without_chance,
     write,
 )
-from swwae.bench.rounds import differences, relative
 from swwae.bench.torch_net import TorchNet, layers_of, missing
 from swwae.nets import network
 
@@ -32,7 +32,7 @@ KINDS = ("torch", "torch-channels-last")
 def job(tmp_path) -> Job:
     """The network of every layer, with weights, inputs and a solver, for Caffe."""
     net, solver = tmp_path / "net.prototxt", tmp_path / "solver.prototxt"
-    write(net, without_chance(network.read(EVERY)))
+    write(net, deterministic(network.read(EVERY)))
     given = caffe_pb2.SolverParameter(base_lr=3, momentum=0.9, weight_decay=0.1)
     solver.write_text(solver_for(given, net))
     random = np.random.default_rng(3)
@@ -88,7 +88,7 @@ def test_updates_are_caffes(job, kind):
             assert not expected.any() and not found.any()
             continue
         changed += 1
-        assert relative(expected, found)[0] < 1e-3, (name, place)
+        assert relative_difference(expected, found)[0] < 1e-3, (name, place)
     assert changed == 16
 
 

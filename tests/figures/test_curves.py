@@ -12,8 +12,8 @@ from swwae.figures.curves import (
     accuracies,
     draw,
     iterations_in_epoch,
+    logged_stage,
     loss_names,
-    stage_of,
 )
 from swwae.runs.run import Run
 from tests.helpers.made_runs import call, make, tool
@@ -204,24 +204,24 @@ def test_an_epoch_counts_batches_and_their_accumulation(tmp_path):
 def test_the_last_stage_that_was_started_is_drawn_or_the_one_that_is_named(tmp_path):
     make(tmp_path, "baseline", 1)
     with pytest.raises(UserError, match="no stage of it has left a training log"):
-        stage_of(tmp_path / "vgg8/baseline", None)
+        logged_stage(tmp_path / "vgg8/baseline", None)
     first, last = make(tmp_path, "baseline", 0), make(tmp_path, "baseline", 4)
     folder = tmp_path / "vgg8/baseline"
-    assert stage_of(folder, None) == last
-    assert stage_of(folder, 0) == stage_of(folder / "stage0", None) == first
+    assert logged_stage(folder, None) == last
+    assert logged_stage(folder, 0) == logged_stage(folder / "stage0", None) == first
     with pytest.raises(UserError, match="no stage 3 of it has left a training log"):
-        stage_of(folder, 3)
+        logged_stage(folder, 3)
     with pytest.raises(UserError, match="is not of --stage 4"):
-        stage_of(folder / "stage0", 4)
+        logged_stage(folder / "stage0", 4)
 
 
 def test_a_stage_whose_log_is_gone_is_named(tmp_path, capfd):
     third = make(tmp_path, "sae-all", 3, log=log_text(), device=5)
     make(tmp_path, "sae-all", 4).log.unlink()
-    assert stage_of(tmp_path / "vgg8/sae-all", None) == third
+    assert logged_stage(tmp_path / "vgg8/sae-all", None) == third
     said = capfd.readouterr().err
     assert "left out: stage 4 of vgg8/sae-all: there is no" in said
-    stage_of(tmp_path / "vgg8/sae-all/stage3", None)
+    logged_stage(tmp_path / "vgg8/sae-all/stage3", None)
     assert capfd.readouterr().err == ""
     assert figure_curves._gpus(third) == 1
 
@@ -272,7 +272,7 @@ def test_stages_of_one_run_are_told_apart(tmp_path, capfd):
 
 
 def test_runs_are_named_by_what_differs(tmp_path):
-    from swwae.figures.style import labels
+    from swwae.figures.selection import labels
 
     run = Run("vgg8", "sae-all", 4, None, tmp_path)
     other = Run("vgg8", "swwae-all", 4, 2, tmp_path / "b")

@@ -167,7 +167,7 @@ def test_weights_of_the_older_format_are_the_same(files, tmp_path):
             blob.ClearField("shape")
     path = tmp_path / "old.caffemodel"
     path.write_bytes(old.SerializeToString())
-    pairs = filters.both({"fc4": "InnerProduct"}, "vgg8", path, files[1])
+    pairs = filters.weight_pairs({"fc4": "InnerProduct"}, "vgg8", path, files[1])
     assert change("fc4", *pairs["fc4"]).relative == pytest.approx(0.7, abs=1e-5)
 
 
@@ -234,7 +234,7 @@ def test_weights_of_two_networks_are_refused(files, tmp_path):
     path = tmp_path / "other.caffemodel"
     path.write_bytes(other.SerializeToString())
     with pytest.raises(UserError, match="layer fc5 has the shape 10x256 .* 256x10"):
-        filters.both({"fc5": "InnerProduct"}, "vgg8", files[0], path)
+        filters.weight_pairs({"fc5": "InnerProduct"}, "vgg8", files[0], path)
 
 
 @pytest.mark.parametrize(

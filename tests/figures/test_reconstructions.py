@@ -181,15 +181,15 @@ def test_originals_that_differ_keep_a_network_out(
 ):
     """Another network's pixels would not be comparable below the first one's."""
     make(tmp_path, "swwae-layerwise", 4, net[1])
-    monkeypatch.setattr(plot_reconstructions, "Model", lambda *each: each)
-    monkeypatch.setattr(plot_reconstructions, "load", lambda model, name: photo[0])
+    monkeypatch.setattr(reconstructions, "Model", lambda *each: each)
+    monkeypatch.setattr(reconstructions, "load", lambda model, name: photo[0])
 
     def decoded(model, images):
         size = 32 if model[1] == "sae-all" else 40
         copies = [np.zeros((1, size, size), np.uint8)]
         return copies, copies, 1.0
 
-    monkeypatch.setattr(plot_reconstructions, "decoded", decoded)
+    monkeypatch.setattr(reconstructions, "decoded", decoded)
     runs = [tmp_path / "vgg8" / name for name in ("sae-all", "swwae-layerwise")]
     call(plot_reconstructions.main, *runs, "--out", tmp_path / "out.png")
     said = capfd.readouterr()

@@ -8,9 +8,9 @@ from google.protobuf import text_format
 
 from swwae.base.project import ROOT
 from swwae.bench.network import (
+    deterministic,
     on_engine,
     with_inputs,
-    without_chance,
     write,
 )
 from swwae.nets import network
@@ -32,7 +32,7 @@ def engines(name, batch, folder):
     path, deploy = models / "train_val.prototxt", models / "deploy.prototxt"
     net = text_format.Parse(path.read_text(), caffe_pb2.NetParameter())
     shape, blob = network.image_shape(deploy), network.image_blob(deploy)
-    net = without_chance(with_inputs(net, shape, blob, batch, path))
+    net = deterministic(with_inputs(net, shape, blob, batch, path))
     caffe.set_mode_cpu()
     caffe.set_random_seed(1)
     made = []

@@ -16,7 +16,7 @@ import pytest
 from generator.errors import UserError
 from swwae.engine.log import SEPARATOR
 from swwae.evaluation import results
-from swwae.report import live, tables
+from swwae.report import live, tables, values
 from swwae.report.curves import MOST_POINTS, curves, thinned
 from swwae.report.images import Filters, decoded_depths, one_of_each_class
 from swwae.report.page import (
@@ -26,6 +26,7 @@ from swwae.report.page import (
     tables_of,
 )
 from swwae.report.stages import collect
+from swwae.report.table_1 import table_1
 from swwae.runs.run import Run
 
 PREFIX = "I1124 06:20:42.123456 12345 solver.cpp:239] "
@@ -252,7 +253,7 @@ def test_table_1_has_what_is_known_beside_the_papers(tmp_path, swwae):
     record(swwae[4], result(depth=1, images=999, recon_l2=1.0))
     notices = []
     experiment = collect([tmp_path / "vgg8/swwae-all"])
-    table = tables.table_1(experiment.stages, notices)
+    table = table_1(experiment.stages, notices)
     ours, paper = table.groups["swwae-all"]
     assert ours.title == "swwae-all, stage 4" and ours.l2 == 8.68
     # single-crop top-1 train, val; top-5 train, val; convolution top-1, top-5 val
@@ -272,7 +273,7 @@ def test_damaged_results_are_named(tmp_path, swwae):
     (swwae[4].folder / results.NAME).write_text("[")
     notices = []
     experiment = collect([tmp_path / "vgg8/swwae-all"])
-    tables.table_1(experiment.stages, notices)
+    table_1(experiment.stages, notices)
     assert any("results.json is no JSON file" in notice for notice in notices)
 
 
@@ -285,7 +286,7 @@ def test_results_of_no_depth_are_named(depth, words, tmp_path, swwae):
     (recorded,) = json.loads(path.read_text())
     path.write_text(json.dumps([recorded | {"depth": depth}]))
     notices = []
-    tables.table_1(collect([tmp_path / "vgg8/swwae-all"]).stages, notices)
+    table_1(collect([tmp_path / "vgg8/swwae-all"]).stages, notices)
     assert len(notices) == 1 and words in notices[0]
 
 
@@ -317,17 +318,17 @@ def test_losses_are_in_the_order_of_the_macro_layers(tmp_path, swwae):
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        (tables.number_text(0.00123456), "0.001235"),
-        (tables.number_text("nan"), "nan"),
-        (tables.number_text(None), "–"),
-        (tables.bytes_text(61_685_760), "61.7 MB"),
-        (tables.bytes_text(7.3e9), "7.3 GB"),
-        (tables.bytes_text(12), "12 bytes"),
-        (tables.seconds_text(3700), "1:01:40"),
-        (tables.seconds_text("x"), "–"),
-        (tables.seconds_text(math.inf), "–"),
-        (tables.bytes_text(math.nan), "–"),
-        (tables.number_text(10**400, ",.0f"), str(10**400)),
+        (values.number_text(0.00123456), "0.001235"),
+        (values.number_text("nan"), "nan"),
+        (values.number_text(None), "–"),
+        (values.bytes_text(61_685_760), "61.7 MB"),
+        (values.bytes_text(7.3e9), "7.3 GB"),
+        (values.bytes_text(12), "12 bytes"),
+        (values.seconds_text(3700), "1:01:40"),
+        (values.seconds_text("x"), "–"),
+        (values.seconds_text(math.inf), "–"),
+        (values.bytes_text(math.nan), "–"),
+        (values.number_text(10**400, ",.0f"), str(10**400)),
     ],
 )
 def test_figures_for_people(text, shown):
@@ -349,7 +350,7 @@ def test_what_files_say_is_text(tmp_path):
     write(run, "failed", fault=attack, device=attack)
     run.log.write_text(log_lines(0, 2.5).replace("loss = 2.5 (", f"{attack} = 2.5 ("))
     shown = tables_of(collect([run.folder]), [])
-    text = page(shown, Pictures(None, []), made="today", command=attack)
+    text = page(shown, Pictures(None, []), created="today", command=attack)
     assert "<script>alert" not in text
     assert text.count("<script>") == 1 and text.count("</script>") == 2
 
@@ -361,7 +362,7 @@ def test_what_is_no_number_or_no_text_leaves_the_page_whole(tmp_path):
     change = {"conv1": math.nan, "conv2": 5.0}
     shown = tables_of(collect([run.folder]), [])
     pictures = Pictures(None, [Filters("baseline", None, None, None, change)])
-    text = page(shown, pictures, made="today", command="\udcff")
+    text = page(shown, pictures, created="today", command="\udcff")
     text.encode()
     start = text.index('<script type="application/json" id="data">')
     source = text[text.index(">", start) + 1 : text.index("</script>", start)]
@@ -567,7 +568,7 @@ def test_refusals_come_before_long_work(tmp_path, swwae, monkeypatch, capsys):
 
     work: list[str] = []
     for name in ("evaluate_missing", "Report"):
-        monkeypatch.setattr(report, name, lambda *_, name=name: work.append(name))
+        monkeypatch.setattr(report, name, lambda *_, name=name, **__: work.append(name))
     run = str(tmp_path / "vgg8/swwae-all")
     (tmp_path / "report.html").mkdir()  # where the page would be written
     with socket.socket() as taken:
