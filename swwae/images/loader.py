@@ -13,6 +13,7 @@ from functools import cache
 from itertools import islice
 from multiprocessing import get_context
 
+import cv2
 import lmdb
 import numpy as np
 
@@ -22,7 +23,6 @@ from swwae.images.database import Database
 
 CHUNK = 32
 """Images that a process reads at a time."""
-
 
 MOST_PROCESSES = 16
 
@@ -59,7 +59,12 @@ def prepared(
 
 
 def _begin() -> None:
-    """Ctrl-C is the parent's to handle; where the parent is killed, we end too."""
+    """Leaves Ctrl-C to the parent, ends with it, and takes OpenCV one thread.
+
+    Whatever threads OpenCV had in the parent are not in its fork: 0 is the number with
+    which it neither uses nor waits for them.
+    """
+    cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent(signal.SIGTERM)
 

@@ -5,10 +5,9 @@ network's train_val.prototxt, so that it is said in one place.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
+import cv2
 import numpy as np
-from scipy.sparse import csr_array
 
 from swwae.images.pictures import from_picture, to_picture
 
@@ -94,51 +93,17 @@ def _centre(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """uint8 (C, height, width) of uint8 (C, h, w), as the fork resizes, within 1.
+    """Returns uint8 (C, height, width) of uint8 (C, h, w), as the fork resizes.
 
-    Bilinear between pixel centres, without smoothing; averages over areas where the
-    shorter edge shrinks by more than AREA_ABOVE (OpenCV's INTER_LINEAR and INTER_AREA).
+    OpenCV's INTER_LINEAR; INTER_AREA where the shorter edge shrinks by more than
+    AREA_ABOVE (fork/src/src/caffe/util/augmentation.cpp).
     """
-    channels, high, wide = image.shape
-    if (high, wide) == (height, width):
+    channels, *before = image.shape
+    if tuple(before) == (height, width):
         return image
-    shrinks = min(high, wide) / min(height, width) > AREA_ABOVE
-    weights = _area_weights if shrinks else _linear_weights
-    rows = image.transpose(1, 0, 2).reshape(high, channels * wide)
-    rows = weights(high, height) @ rows.astype(np.float32)
-    columns = rows.reshape(height * channels, wide).T
-    columns = weights(wide, width) @ np.ascontiguousarray(columns)
-    pixels = (columns + 0.5).astype(np.uint8)
-    pixels = pixels.reshape(width, height, channels).transpose(2, 1, 0)
-    return np.ascontiguousarray(pixels)
-
-
-@lru_cache(maxsize=64)
-def _linear_weights(size: int, wanted: int) -> csr_array:
-    """(wanted, size): each result from its two nearest pixels."""
-    at = (np.arange(wanted) + 0.5) * (size / wanted) - 0.5
-    at = np.clip(at, 0, size - 1)
-    before = np.minimum(at.astype(int), max(size - 2, 0))
-    share = at - before
-    result = np.arange(wanted)
-    return csr_array(
-        (
-            np.concatenate([1 - share, share]).astype(np.float32),
-            (
-                np.concatenate([result, result]),
-                np.concatenate([before, np.minimum(before + 1, size - 1)]),
-            ),
-        ),
-        shape=(wanted, size),
-    )
-
-
-@lru_cache(maxsize=64)
-def _area_weights(size: int, wanted: int) -> csr_array:
-    """(wanted, size): each result from the pixels of its equal share of the edge."""
-    ends = np.linspace(0, size, wanted + 1)
-    pixel = np.arange(size)
-    first, last = ends[:-1, np.newaxis], ends[1:, np.newaxis]
-    covered = np.minimum(last, pixel + 1) - np.maximum(first, pixel)
-    weights = np.maximum(covered, 0) * (wanted / size)
-    return csr_array(weights.astype(np.float32))
+    shrinks = min(before) / min(height, width) > AREA_ABOVE
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    result = np.empty((channels, height, width), np.uint8)
+    for plane, target in zip(np.ascontiguousarray(image), result, strict=True):
+        cv2.resize(plane, (width, height), target, interpolation=method)
+    return result
