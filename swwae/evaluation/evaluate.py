@@ -14,7 +14,8 @@ import numpy as np
 from generator.errors import UserError
 from swwae.base.project import relative
 from swwae.evaluation import results
-from swwae.evaluation.model import SCHEMES, Model, squared_error
+from swwae.evaluation.model import SCHEMES, Model
+from swwae.evaluation.reconstruct import squared_error
 from swwae.images.database import Database
 from swwae.images.loader import prepared
 from swwae.runs.run import Run

@@ -135,14 +135,9 @@ def model_depth(run_: Run, depth: int | None) -> int | None:
 def decoded(
     model: Model, images: list[np.ndarray]
 ) -> tuple[list[np.ndarray], list[np.ndarray], float]:
-    """Originals, reconstructions, and the mean error, as `reconstruct`, in batches."""
-    size = model.batch_size(model.images("val").preprocessing.shape)
-    parts = [
-        reconstruct(model, images[start : start + size])
-        for start in range(0, len(images), size)
-    ]
-    originals, copies = (sum((part[i] for part in parts), []) for i in (0, 1))
-    return originals, copies, float(np.concatenate([p[2] for p in parts]).mean())
+    """Originals, reconstructions, and the mean error, as `reconstruct`."""
+    originals, copies, errors = reconstruct(model, images)
+    return originals, copies, float(errors.mean())
 
 
 @style.style()

@@ -1,7 +1,6 @@
-"""Images as the networks read them: BGR or grey, 0..255, mean-subtracted.
+"""From an image to a network's `data` blob: BGR or grey, 0..255, mean-subtracted.
 
-What is subtracted, and which LMDBs hold the images, is read from the data layers of a
-network's train_val.prototxt, so that it is said in one place.
+It does what the fork's data layers do in tests, with the same OpenCV functions.
 """
 
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ import cv2
 import numpy as np
 
 from swwae.images.pictures import from_picture, to_picture
+from swwae.nets.transformation import Transformation
 
 UNSCALED = -1
-
+"""As a shorter edge: an image keeps its size."""
 
 AREA_ABOVE = 2
 """Images that shrink by more are averaged over areas, all others interpolated."""
@@ -37,12 +37,26 @@ class Preprocessing:
     center_square: bool = False
     whole: bool = False
 
+    @classmethod
+    def of(
+        cls, transformation: Transformation, shape: tuple[int, int, int]
+    ) -> "Preprocessing":
+        """Returns what a data layer does in tests. shape: of its `data` blob."""
+        return cls(
+            shape,
+            transformation.mean or (0.0,),
+            transformation.shorter_edge
+            or (UNSCALED if transformation.crop_size else 0),
+            transformation.center_square,
+        )
+
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """float32 (C, H, W), mean-subtracted, of a uint8 image (C, h, w)."""
+        """Returns float32 (C, H, W), mean-subtracted, of a uint8 image (C, h, w)."""
         return self.centred(self.framed(image))
 
     def framed(self, image: np.ndarray) -> np.ndarray:
-        """uint8 (C, H, W) of uint8 (C, h, w): channels, size and place made to fit."""
+        """Returns uint8 (C, H, W) of uint8 (C, h, w): channels and size are made to
+        fit, the centre is taken."""
         channels, height, width = self.shape
         if image.shape[0] != channels:
             picture = to_picture(image).convert("L" if channels == 1 else "RGB")
@@ -54,11 +68,12 @@ class Preprocessing:
         return image if self.whole else _centre(image, height, width)
 
     def centred(self, pixels: np.ndarray) -> np.ndarray:
-        """float32, mean-subtracted, of uint8 (..., C, H, W)."""
+        """Returns float32, mean-subtracted, of uint8 (..., C, H, W)."""
         return pixels.astype(np.float32) - self._mean()
 
     def pixels(self, unit: np.ndarray) -> np.ndarray:
-        """uint8 (C, H, W) of mean-subtracted values in units of [0, 1] (dec:data)."""
+        """Returns uint8 (C, H, W) of mean-subtracted values in units of [0, 1], such as
+        dec:data; what lies outside 0..255 is clipped."""
         return np.clip(np.rint(unit * 255 + self._mean()), 0, 255).astype(np.uint8)
 
     def _mean(self) -> np.ndarray:

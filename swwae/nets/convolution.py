@@ -12,13 +12,17 @@ from caffe.proto import caffe_pb2
 
 from generator.convolutional import SUFFIX
 from generator.errors import UserError
-from swwae.nets import building, network, weights
+from swwae.base.project import relative
+from swwae.nets import building, weights
+from swwae.nets.deployed import deploy_layers
+from swwae.runs.run import Run
 
 
 def converted(
     given: caffe_pb2.NetParameter, wanted: building.Shapes, transposed: set[str]
 ) -> tuple[caffe_pb2.NetParameter, list[str]]:
-    """The parameters that a fully convolutional network has, and which changed shape.
+    """Returns the parameters of a fully convolutional network, and the layers that
+    changed their shape.
 
     given: the classifier's weights. wanted: layer -> shapes, of deploy_conv.
     transposed: inner products whose weights are stored as inputs x outputs. Raises
@@ -56,10 +60,40 @@ def converted(
     return result, changed
 
 
-def transposed_layers(deploy: Path) -> set[str]:
-    """Inner products of a network file that store their weights transposed."""
-    return {
-        layer.name
-        for layer in network.read(deploy).layer
-        if layer.inner_product_param.transpose
-    }
+def transposed_layers(deploy: caffe_pb2.NetParameter) -> set[str]:
+    """Returns the inner products of a network that store their weights transposed."""
+    return {layer.name for layer in deploy.layer if layer.inner_product_param.transpose}
+
+
+def network_file(run: Run, otherwise: str = "") -> Path:
+    """Returns the fully convolutional network of a run, deploy_conv.prototxt.
+
+    The classifier being the same at every depth, the default one's serves all. Raises
+    UserError where there is none; otherwise: what that sentence ends with.
+    """
+    name = "deploy_conv.prototxt"
+    path = run.models / name
+    if not path.is_file():
+        path = Run(run.net, run.variant, 4).models / name
+    if not path.is_file():
+        raise UserError(
+            f"the network {relative(path)} is missing: run {run.generator_command}"
+            f" (networks without convolutions or class scores have none{otherwise})."
+        )
+    return path
+
+
+def convert_file(run: Run, source: Path, out: Path) -> tuple[str, list[str]]:
+    """Writes a weights file for deploy_conv.prototxt.
+
+    run: stage 4 of the network and variant. source: the classifier's weights. Returns
+    what was written, in words, and the layers that are convolutions now. Raises
+    UserError where files are missing or not of this network.
+    """
+    path = network_file(run)
+    _, deploy = deploy_layers(run)
+    result, changed = converted(
+        weights.load(source), building.parameter_shapes(path), transposed_layers(deploy)
+    )
+    weights.save(result, out)
+    return f"{len(result.layer)} layers for {relative(path)}", changed

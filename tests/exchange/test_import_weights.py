@@ -128,9 +128,7 @@ def test_the_remark_on_the_border_is_the_largest_change(tmp_path):
     said where it is."""
     net = small.deployed_of(small.SMALL_VGG, "baseline", tmp_path)
     mean = (100, 120, 130)
-    net = replace(
-        net, pixels=replace(net.pixels, mean=tuple(value / 255 for value in mean))
-    )
+    net = replace(net, transformation=replace(net.transformation, mean=mean))
     params, tensors = torch_side(net)
     save_file(tensors, tmp_path / "x.safetensors")
     built, folded = imported(net, tmp_path / "x.safetensors", tmp_path)
@@ -582,7 +580,8 @@ def test_torchvisions_networks_answer_the_same(name, net, file, torchvision, tmp
         torch.save({"epoch": 3, "state_dict": nested}, path)
     target = deployed(net, "baseline")
     if net == "vgg16":  # as `--mean-value` makes it
-        target = replace(target, pixels=deployed("vgg16_bn", "baseline").pixels)
+        other = deployed("vgg16_bn", "baseline")
+        target = replace(target, transformation=other.transformation)
     built, folded = imported(target, path, tmp_path)
     assert folded.border == 0
     images = small.photographs(224, 224, 3)
