@@ -6,7 +6,7 @@ import numpy as np
 from caffe.proto import caffe_pb2
 
 from generator.errors import UserError
-from swwae.exchange.state_dict import Blobs
+from swwae.exchange.state_dict import DECODER, Blobs
 from swwae.nets.deployed import Deployed, window
 from swwae.nets.normalisation import Normalisation, border_change, converted
 
@@ -29,14 +29,14 @@ class Fold:
 
 
 def first_layer(net: Deployed) -> FirstLayer:
-    """A network's first convolution or inner product.
+    """Returns a network's first convolution or inner product.
 
     Only factors may stand before it, and go into the normalisation. Raises UserError
     where something else does.
     """
     blob, factor = net.blob, 1.0
     for layer in net.layers.layer:
-        if blob not in layer.bottom or layer.name.startswith("dec:"):
+        if blob not in layer.bottom or layer.name.startswith(DECODER):
             continue
         if layer.type in ("Convolution", "InnerProduct"):
             if layer.convolution_param.group > 1:
@@ -92,6 +92,20 @@ def fold(
         shape = window(first.layer)
         border = border_change(shaped, read, wanted, shape, net.image[1:])
     return Fold(name, border)
+
+
+def border_remark(folded: Fold, exact: str) -> str:
+    """Returns what a fold leaves at the border, for a person.
+
+    exact: what would leave nothing there.
+    """
+    if not folded.border:
+        return "exact everywhere, the zero padding at the border included"
+    return (
+        f"exact inside; where the window of {folded.layer} reaches into the zero"
+        f" padding its outputs differ by up to {folded.border:.2g}, as the means do;"
+        f" {exact}"
+    )
 
 
 def _with_bias(

@@ -237,11 +237,17 @@ def copy_layers(
             target.layer.add(name=name).blobs.extend(have[name])
             continue
         for own, other in zip(layer.blobs, have[name], strict=True):
-            wanted = shape(own)
-            own.CopyFrom(other)
-            for dimension in ("num", "channels", "height", "width"):
-                own.ClearField(dimension)
-            own.shape.dim[:] = wanted
+            copy_blob(other, own, shape(own))
+
+
+def copy_blob(
+    source: caffe_pb2.BlobProto, target: caffe_pb2.BlobProto, wanted: Shape
+) -> None:
+    """Copies a parameter into another one, in the current format and this shape."""
+    target.CopyFrom(source)
+    for dimension in ("num", "channels", "height", "width"):
+        target.ClearField(dimension)
+    target.shape.dim[:] = wanted
 
 
 def save(network: caffe_pb2.NetParameter, path: Path) -> None:
