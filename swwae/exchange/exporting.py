@@ -41,7 +41,7 @@ def check_weights(net: Deployed, file: Path) -> None:
 
 
 def load(net: Deployed, file: Path) -> caffe.Net:
-    """Returns the network with its weights; raises UserError as `check_weights` does."""
+    """Returns the network with its weights; UserError as `check_weights` raises."""
     check_weights(net, file)
     caffe.set_mode_cpu()
     with net.file() as path:
@@ -51,7 +51,8 @@ def load(net: Deployed, file: Path) -> caffe.Net:
 def state_dict(
     net: Deployed, blobs: Blobs, part: str, pixels: Normalisation
 ) -> tuple[Tensors, Fold | None]:
-    """Returns the parameters of a part as torch names them, for images normalised as `pixels`.
+    """Returns the parameters of a part as torch names them, for images normalised as
+    `pixels`, and how they were folded; None where the part has no image.
 
     blobs: all of the network's; the first layer's are replaced. The decoder's yield
     what they do in Caffe: BGR in units of [0, 1], less the mean. Raises UserError for
@@ -110,21 +111,22 @@ def exact_export(net: Deployed) -> str:
 def export_onnx(
     net: Deployed, built: caffe.Net, part: str, raw: bool, out: Path
 ) -> list[str]:
-    """Writes a model that onnx.checker has accepted; returns what is to be said of it."""
+    """Writes a model that onnx.checker accepts; returns what is to be said of it."""
     import onnx
 
     from swwae.exchange.onnx_model import model
 
     exported = model(built_network(net, built), part, None if raw else net.pixels)
+    graph = exported.graph
     lines = [
         f"{kind}: " + ", ".join(_described(value) for value in values)
         for kind, values in (
-            ("takes", exported.graph.input),
-            ("yields", exported.graph.output),
+            ("takes", graph.input),
+            ("yields", graph.output),
         )
     ]
     order = {1: "grey", 3: "RGB"}.get(net.image[0], "the image")
-    values = [*exported.graph.input, *exported.graph.output]
+    values = [*graph.input, *graph.output]
     integer = onnx.TensorProto.INT64
     if any(value.type.tensor_type.elem_type == integer for value in values):
         lines.append("pool-mask: switches, int64: a place's index in its plane")
@@ -139,7 +141,7 @@ def export_onnx(
     with whole_file(out) as file:
         file.write(exported.SerializeToString())
         file.flush()
-        del exported  # the checker reads the file: half a gigabyte of VGG-16's
+        del exported, graph  # the checker reads the file: half a gigabyte of VGG-16's
         onnx.checker.check_model(file.name, full_check=True)
     return lines
 

@@ -26,7 +26,8 @@ from swwae.nets.normalisation import TORCHVISION, Normalisation, numbers
 def from_state_dict(
     state: StateDict, net: Deployed, pixels: Normalisation
 ) -> tuple[caffe_pb2.NetParameter, Fold]:
-    """Returns a network's weights from a state dict whose images are normalised as `pixels`.
+    """Returns a network's weights from a state dict whose images are normalised as
+    `pixels`, and how they were folded.
 
     Raises UserError, naming both sides, where the state dict is not the network's.
     """

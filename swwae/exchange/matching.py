@@ -136,7 +136,7 @@ def _hint(given: list[Module], net: str) -> str:
 
 
 def tensors_of(state: StateDict, unit: Unit, module: Module) -> Tensors:
-    """Returns a module's parameters in the unit's shapes; 0 for a bias that it lacks."""
+    """Returns a module's parameters in the unit's shapes; 0 for a missing bias."""
     return {
         name: state.array(module.tensor(name)).reshape(shape)
         if name in module.shapes

@@ -76,7 +76,8 @@ def _convert(graph: Graph, step: "Step") -> None:
     converter = CONVERTERS.get(layer.type)
     if converter is None:
         raise UserError(
-            f"layer {layer.name} is of type {layer.type}, which is not exported to ONNX."
+            f"layer {layer.name} is of type {layer.type}, which is not exported to"
+            " ONNX."
         )
     graph.scope = layer.name
     bottoms = [graph.names.get(value, "") for value in step.bottoms]

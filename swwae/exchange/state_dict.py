@@ -140,7 +140,7 @@ class Unit:
         return result
 
     def to_caffe(self, tensors: Tensors) -> Blobs:
-        """Returns Caffe's parameters; those of torch must have the shapes of `shapes`."""
+        """Returns Caffe's parameters. tensors: torch's, of the shapes `shapes`."""
         weights = tensors.get("weight")
         if self.kind == "BatchNorm2d":
             one = np.ones(1, np.float32)

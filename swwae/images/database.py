@@ -36,7 +36,7 @@ class Database:
             return environment.stat()["entries"]
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
-        """Yields each image, uint8 (C, h, w), and its label, in the order of the keys."""
+        """Yields each image, uint8 (C, h, w), and its label, in the keys' order."""
         with self.open() as environment, environment.begin() as transaction:
             for key, value in transaction.cursor():
                 yield self._decode(key, value)

@@ -16,11 +16,7 @@ from generator.stages import plan
 from generator.variants import VARIANTS
 from swwae.base.project import ROOT
 from swwae.exchange.built import built_network
-from swwae.exchange.exporting import (
-    export_onnx,
-    export_safetensors,
-    load,
-)
+from swwae.exchange.exporting import export_onnx, export_safetensors, load
 from swwae.exchange.importing import from_state_dict
 from swwae.exchange.onnx_model import model
 from swwae.exchange.torch_files import read_state_dict
