@@ -11,31 +11,8 @@ from swwae.base.project import CAFFE, relative
 from swwae.commands.options import add_model_arguments
 from swwae.engine import devices
 from swwae.evaluation import paper_table, results
-from swwae.evaluation.evaluate import entry, evaluate, selected
+from swwae.evaluation.evaluate import describe, entry, evaluate, selected
 from swwae.evaluation.model import SCHEMES
-
-
-def describe(result: dict) -> str:
-    """A result for a person."""
-    l2 = result["recon_l2"]
-    lines = [
-        f"{result['net']} {result['variant']}, {result['scheme']},"
-        f" {result['images']} {result['split']} images, {result['weights']}",
-        f"  top-1 error     {result['top1_error']:.2f} %",
-        f"  top-5 error     {result['top5_error']:.2f} %",
-    ]
-    if l2 is not None:
-        depth = result["depth"]
-        place = f"macro-layer {depth}" if depth else "the network's default depth"
-        lines.append(
-            f"  reconstruction  {l2:.4g}  (mean ||x^ - x||^2, pixels in [0, 1],"
-            f" decoded from {place})"
-        )
-    elif result["scheme"] == "convolution":
-        lines.append("  reconstruction  none: this scheme's network has no decoder")
-        if not result["mirrored"]:
-            lines.append("  mirror images   none: it was not trained on any")
-    return "\n".join(lines)
 
 
 def _arguments() -> argparse.Namespace:

@@ -37,7 +37,7 @@ def main() -> int:
             f"{stage.title} has not been run: give --weights FILE, or run"
             f" {stage.command}"
         )
-    written, changed = convert_file(stage, source, options.out)
+    written, changed = convert_file(options.net, source, options.out)
     print(f"{options.out}: {written}")
     print(f"  convolutions now: {', '.join(changed) or 'none'}")
     return 0

@@ -1,11 +1,6 @@
 """Classification errors and reconstruction error of a trained network."""
 
-from collections.abc import (
-    Callable,
-    Iterable,
-    Iterator,
-    Sequence,
-)
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -27,7 +22,7 @@ MOST_WAITING = 400
 def selected(
     total: int, images: int | None = None, seed: int = 0, limit: int | None = None
 ) -> Sequence[int]:
-    """Places, ascending, of the images to classify among `total`.
+    """Returns places, ascending, of the images to classify among `total`.
 
     images: so many are drawn without repetition, the same ones for a seed everywhere
     and always (all where there are no more); None: all. limit: the first so many of
@@ -48,12 +43,13 @@ def evaluate(
     batch: int | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict:
-    """Errors in percent, and the mean of ||x^ - x||^2, over the images.
+    """Returns errors in percent, and the mean of ||x^ - x||^2, over the images.
 
     Keys: images, top1_error, top5_error, recon_l2 (None without a decoder). A class
     whose score equals the label's counts as ranked above it. places: those of the
     images alone. batch: images at a time, None for what memory allows. progress: is
-    told how many images are done.
+    called with the number of images that are done. Raises UserError where an image
+    cannot be read, or has another data set's label.
     """
     places = range(len(images)) if places is None else places
     if not len(places):
@@ -64,7 +60,7 @@ def evaluate(
     size = model.batch_size if batch is None else lambda shape: batch
     with closing(prepared(images, images.keys(places))) as reading:
         for chunk in batches(enumerate(reading), size):
-            own = [place for place, _ in chunk]
+            ranked = [place for place, _ in chunk]
             pixels = np.stack([image for _, (image, _) in chunk])
             labels = np.array([label for _, (_, label) in chunk])
             data = images.preprocessing.centred(pixels)
@@ -76,9 +72,9 @@ def evaluate(
                     f"{images.path} has label {foreign[0]}, the network {classes}"
                     " classes: it is another data set's."
                 )
-            ranks[own] = label_rank(output.probabilities, labels)
+            ranks[ranked] = label_rank(output.probabilities, labels)
             if model.decodes:
-                l2[own] = squared_error(output.reconstructions, data)
+                l2[ranked] = squared_error(output.reconstructions, data)
             done += len(chunk)
             progress(done)
     return {
@@ -90,9 +86,12 @@ def evaluate(
 
 
 def label_rank(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(N,): how many other classes score at least as high as the label's."""
-    own = scores[np.arange(len(labels)), labels][:, np.newaxis]
-    return (scores >= own).sum(axis=1) - 1
+    """Returns (N,): how many other classes score at least as high as the label's.
+
+    scores: (N, classes). labels: (N,).
+    """
+    of_label = scores[np.arange(len(labels)), labels][:, np.newaxis]
+    return (scores >= of_label).sum(axis=1) - 1
 
 
 Item = tuple[int, tuple[np.ndarray, int]]
@@ -102,10 +101,10 @@ Item = tuple[int, tuple[np.ndarray, int]]
 def batches(
     items: Iterable[Item], size: Callable[[tuple], int], waiting: int = MOST_WAITING
 ) -> Iterator[list[Item]]:
-    """The items in groups whose images have one shape, as large as size(shape) says.
+    """Yields the items in groups whose images have one shape.
 
-    Smaller ones where more than `waiting` items have been read and not yielded, and at
-    the end.
+    A group is as large as size(shape) says; smaller where more than `waiting` items
+    have been read and not yielded, and at the end.
     """
     groups: dict[tuple, list[Item]] = {}
     count = 0
@@ -131,10 +130,10 @@ def row(
     split: str,
     limit: int | None = None,
 ) -> dict:
-    """One line of a results table, with the keys of --json: single-crop, all images.
+    """Returns one line of a results table, with the keys of --json, of single-crop.
 
-    weights: None for those of the variant's last stage. Raises UserError where
-    something that it takes is missing.
+    weights: None for those of the variant's last stage. limit: the first so many
+    images; None: all. Raises UserError where something that it takes is missing.
     """
     model = Model(net, variant, depth, weights)
     images = model.images(split)
@@ -143,7 +142,7 @@ def row(
 
 
 def entry(model: Model, split: str, seed: int | None, errors: dict) -> dict:
-    """What `evaluate` found, and of what; seed: None where nothing was drawn."""
+    """Returns what `evaluate` found, and of what. seed: None where none was drawn."""
     return {
         "net": model.net,
         "variant": model.variant.name,
@@ -157,6 +156,29 @@ def entry(model: Model, split: str, seed: int | None, errors: dict) -> dict:
     }
 
 
+def describe(result: dict) -> str:
+    """Returns a result, with the keys of --json, for a person."""
+    l2 = result["recon_l2"]
+    lines = [
+        f"{result['net']} {result['variant']}, {result['scheme']},"
+        f" {result['images']} {result['split']} images, {result['weights']}",
+        f"  top-1 error     {result['top1_error']:.2f} %",
+        f"  top-5 error     {result['top5_error']:.2f} %",
+    ]
+    if l2 is not None:
+        depth = result["depth"]
+        place = f"macro-layer {depth}" if depth else "the network's default depth"
+        lines.append(
+            f"  reconstruction  {l2:.4g}  (mean ||x^ - x||^2, pixels in [0, 1],"
+            f" decoded from {place})"
+        )
+    elif result["scheme"] == "convolution":
+        lines.append("  reconstruction  none: this scheme's network has no decoder")
+        if not result["mirrored"]:
+            lines.append("  mirror images   none: it was not trained on any")
+    return "\n".join(lines)
+
+
 def evaluated(
     run: Run,
     scheme: str,
@@ -165,11 +187,14 @@ def evaluated(
     images: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict:
-    """A run's result, as --json has it: the one known of its present weights or, where
-    there is none, computed and recorded beside them.
+    """Returns a run's result, with the keys of --json.
 
-    images: drawn with seed 0, None for all. progress: is told how many are done, and of
-    how many. Raises UserError where weights, networks or images are missing.
+    It is the one known of its present weights or, where there is none, computed and
+    recorded beside them.
+
+    images: drawn with seed 0, None for all. progress: is called with how many are
+    done, and of how many. Raises UserError where weights, networks or images are
+    missing.
     """
     checksum = results.checksum_of(run.final_weights)
     model = SCHEMES[scheme](run.net, run.variant, depth, run.final_weights)

@@ -23,7 +23,6 @@ from swwae.nets.convolution import converted, network_file, transposed_layers
 from swwae.nets.deployed import (
     Deployed,
     data_layers_of,
-    deploy_layers,
     deployed,
     described,
 )
@@ -97,7 +96,7 @@ class Model:
         self.depth = depths(net)[0] if depth is None else depth
         self._gpu = gpu
         self._described = self._describe(run)
-        fitting = self._fitting(run)
+        fitting = self._fitting()
         # Only now: no process that has begun to use a GPU can be forked, and what is
         # above builds the network in a child.
         self._enter_mode()
@@ -179,7 +178,7 @@ class Model:
         """The network that is used."""
         return deployed(self.net, self.variant.name, run.depth)
 
-    def _fitting(self, run: Run) -> caffe_pb2.NetParameter | None:
+    def _fitting(self) -> caffe_pb2.NetParameter | None:
         """The weights to set, None for those of the file as they are; UserError where
         they do not fit."""
         wanted, loaded = self._described.parameters, weights.load(self.weights_file)
@@ -277,7 +276,7 @@ class FullyConvolutional(Model):
     decodes = False
 
     def _describe(self, run: Run) -> Deployed:
-        path = network_file(run, otherwise="; single-crop serves them")
+        path = network_file(self.net, otherwise="; single-crop serves them")
         return described(
             self.net,
             self.variant.name,
@@ -286,10 +285,9 @@ class FullyConvolutional(Model):
             data_layers_of(run),
         )
 
-    def _fitting(self, run: Run) -> caffe_pb2.NetParameter:
+    def _fitting(self) -> caffe_pb2.NetParameter:
         loaded = weights.load(self.weights_file)
-        _, classifier = deploy_layers(run)
-        transposed = transposed_layers(classifier)
+        transposed = transposed_layers(self.net)
         try:
             return converted(loaded, self._described.parameters, transposed)[0]
         except UserError as error:

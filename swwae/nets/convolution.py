@@ -60,40 +60,38 @@ def converted(
     return result, changed
 
 
-def transposed_layers(deploy: caffe_pb2.NetParameter) -> set[str]:
-    """Returns the inner products of a network that store their weights transposed."""
+def transposed_layers(net: str) -> set[str]:
+    """Returns the inner products of a network's classifier that store their weights
+    transposed."""
+    _, deploy = deploy_layers(Run(net, "baseline", 4))
     return {layer.name for layer in deploy.layer if layer.inner_product_param.transpose}
 
 
-def network_file(run: Run, otherwise: str = "") -> Path:
-    """Returns the fully convolutional network of a run, deploy_conv.prototxt.
+def network_file(net: str, otherwise: str = "") -> Path:
+    """Returns the fully convolutional network of a net, deploy_conv.prototxt: that of
+    the baseline, as all variants and depths have its classifier.
 
-    The classifier being the same at every depth, the default one's serves all. Raises
-    UserError where there is none; otherwise: what that sentence ends with.
+    Raises UserError where there is none; otherwise: what that sentence ends with.
     """
-    name = "deploy_conv.prototxt"
-    path = run.models / name
-    if not path.is_file():
-        path = Run(run.net, run.variant, 4).models / name
+    baseline = Run(net, "baseline", 4)
+    path = baseline.models / "deploy_conv.prototxt"
     if not path.is_file():
         raise UserError(
-            f"the network {relative(path)} is missing: run {run.generator_command}"
+            f"the network {relative(path)} is missing: run {baseline.generator_command}"
             f" (networks without convolutions or class scores have none{otherwise})."
         )
     return path
 
 
-def convert_file(run: Run, source: Path, out: Path) -> tuple[str, list[str]]:
+def convert_file(net: str, source: Path, out: Path) -> tuple[str, list[str]]:
     """Writes a weights file for deploy_conv.prototxt.
 
-    run: stage 4 of the network and variant. source: the classifier's weights. Returns
-    what was written, in words, and the layers that are convolutions now. Raises
-    UserError where files are missing or not of this network.
+    source: the classifier's weights. Returns what was written, in words, and the layers
+    that are convolutions now. Raises UserError where files are missing or not of this
+    network.
     """
-    path = network_file(run)
-    _, deploy = deploy_layers(run)
-    result, changed = converted(
-        weights.load(source), building.parameter_shapes(path), transposed_layers(deploy)
-    )
+    path = network_file(net)
+    wanted = building.parameter_shapes(path)
+    result, changed = converted(weights.load(source), wanted, transposed_layers(net))
     weights.save(result, out)
     return f"{len(result.layer)} layers for {relative(path)}", changed
