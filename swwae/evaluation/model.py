@@ -320,13 +320,13 @@ SCHEMES = {model.scheme: model for model in (Model, FullyConvolutional)}
 def _trained(net: str, variant: str, depth: int | None) -> Path:
     """Returns what stage 4 left at this depth or, decoding only a part, at the default
     one; raises UserError where it has not been run."""
-    own, default = Run(net, variant, 4, depth), Run(net, variant, 4)
+    exact, default = Run(net, variant, 4, depth), Run(net, variant, 4)
     deepest, _ = depths(net)
     lower = None not in (depth, deepest) and depth < deepest
-    for run in (own, default) if lower else (own,):
+    for run in (exact, default) if lower else (exact,):
         if run.final_weights.is_file():
             return run.final_weights
-    missing = default if lower else own
+    missing = default if lower else exact
     raise UserError(
         f"{missing.title} has not been run: give --weights FILE, or run"
         f" {missing.command}"

@@ -37,9 +37,11 @@ class Network(Protocol):
 
     def __call__(self, data: np.ndarray) -> Output: ...
 
-    def batch_size(self, shape: tuple[int, int, int]) -> int: ...
+    def batch_size(self, shape: tuple[int, int, int]) -> int:
+        """Returns how many images (C, H, W) are computed at a time."""
 
-    def images(self, split: str) -> Database: ...
+    def images(self, split: str) -> Database:
+        """Returns the network's training ("train") or test ("val") images."""
 
 
 def load(model: Network, name: str) -> np.ndarray:

@@ -71,10 +71,10 @@ def fold(
     A layer without a bias has it taken up by the BatchNorm behind it; raises UserError
     where there is none.
     """
-    name, own = first.layer.name, blobs[first.layer.name]
+    name, parameters = first.layer.name, blobs[first.layer.name]
     planar = first.layer.type == "Convolution"
     transposed = first.layer.inner_product_param.transpose
-    weights = own[0].T if transposed else own[0]
+    weights = parameters[0].T if transposed else parameters[0]
     shaped = weights if planar else weights.reshape(-1, *net.image)
     if shaped.shape[1] != len(wanted.mean) or len(read.mean) != len(wanted.mean):
         raise UserError(
@@ -111,9 +111,9 @@ def border_remark(folded: Fold, exact: str) -> str:
 def _with_bias(
     net: Deployed, first: FirstLayer, blobs: Blobs, added: np.ndarray
 ) -> list[np.ndarray]:
-    own = blobs[first.layer.name]
-    if len(own) > 1:
-        return [(own[1] + added.reshape(own[1].shape)).astype(np.float32)]
+    bias = blobs[first.layer.name][1:]
+    if bias:
+        return [(bias[0] + added.reshape(bias[0].shape)).astype(np.float32)]
     top = first.layer.top[0]
     readers = [la for la in net.layers.layer if top in la.bottom]
     if readers and readers[0].type == "BatchNorm":

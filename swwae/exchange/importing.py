@@ -59,7 +59,7 @@ def _move(blobs: Blobs, result: caffe_pb2.NetParameter, net: Deployed) -> None:
 
 
 def from_caffemodel(
-    given: caffe_pb2.NetParameter, net: Deployed, file: Path
+    loaded: caffe_pb2.NetParameter, net: Deployed, file: Path
 ) -> tuple[caffe_pb2.NetParameter, weights.Comparison]:
     """Returns the layers of the network that weights have by name, number by number,
     and which they are.
@@ -67,16 +67,16 @@ def from_caffemodel(
     Raises UserError where none, or one of other shapes, is among them, or a number is
     not finite.
     """
-    comparison = weights.require_fitting(net.parameters, given, file, net.net)
-    weights.require_finite(given, file)
+    comparison = weights.require_fitting(net.parameters, loaded, file, net.net)
+    weights.require_finite(loaded, file)
     if not comparison.copied:
-        theirs = ", ".join(list(weights.blobs(given))[:3]) or "none"
+        theirs = ", ".join(list(weights.blobs(loaded))[:3]) or "none"
         raise UserError(
             f"{relative(file)} has no layer of {net.net} (its first are {theirs};"
             f" {net.net}'s are {', '.join(list(net.parameters)[:3])})."
         )
     result = caffe_pb2.NetParameter(name=net.net)
-    found = weights.blobs(given)
+    found = weights.blobs(loaded)
     for name in comparison.copied:
         layer = result.layer.add(name=name)
         for blob, shape in zip(found[name], net.parameters[name], strict=True):

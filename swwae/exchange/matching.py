@@ -28,15 +28,15 @@ def matched(
     and order, decoders aside. Raises UserError, naming both sides, where kinds, numbers
     or shapes differ.
     """
-    given = modules(state)
+    available = modules(state)
     by_layer = {unit.layer: unit for unit in found}
-    if all(module.name in by_layer for module in given):
-        pairs = [(by_layer[module.name], module) for module in given]
+    if all(module.name in by_layer for module in available):
+        pairs = [(by_layer[module.name], module) for module in available]
         missing = [
             unit.layer
             for unit in found
             if not unit.layer.startswith(DECODER)
-            and unit.layer not in {module.name for module in given}
+            and unit.layer not in {module.name for module in available}
         ]
         if missing:
             raise UserError(
@@ -44,17 +44,17 @@ def matched(
                 " network's, or a part of one."
             )
     else:
-        pairs = _in_order(state, given, found, net)
+        pairs = _in_order(state, available, found, net)
     for unit, module in pairs:
         _check(state, unit, module, net)
     return pairs
 
 
 def _in_order(
-    state: StateDict, given: list[Module], found: Sequence[Unit], net: str
+    state: StateDict, available: list[Module], found: Sequence[Unit], net: str
 ) -> list[tuple[Unit, Module]]:
     encoder = [unit for unit in found if not unit.layer.startswith(DECODER)]
-    for module in given:
+    for module in available:
         if module.kind == "other":
             names = ", ".join(module.shapes)
             raise UserError(
@@ -67,17 +67,17 @@ def _in_order(
             raise UserError(
                 f"layer {unit.layer} of {net} is {unit.kind}, which is matched by name"
                 f" only; {relative(state.path)} has names of its own, such as"
-                f" {given[0].name}."
+                f" {available[0].name}."
             )
     pairs = []
     for kind in IN_ORDER:
-        theirs = [module for module in given if module.kind == kind]
+        theirs = [module for module in available if module.kind == kind]
         ours = [unit for unit in encoder if unit.kind == kind]
         if len(theirs) != len(ours):
             raise UserError(
                 f"{relative(state.path)} has {_counted(kind, [m.name for m in theirs])}"
                 f" and {net} {_counted(kind, [u.layer for u in ours])}"
-                f"{_hint(given, net)}"
+                f"{_hint(available, net)}"
             )
         pairs += zip(ours, theirs, strict=True)
     places = {unit.layer: place for place, unit in enumerate(encoder)}
@@ -116,13 +116,15 @@ def _check(state: StateDict, unit: Unit, module: Module, net: str) -> None:
             )
 
 
-def _hint(given: list[Module], net: str) -> str:
+def _hint(available: list[Module], net: str) -> str:
     """The end of a sentence: which built-in network the weights are of, if any."""
     wanted = {
-        kind: [module.shapes.get("weight") for module in given if module.kind == kind]
+        kind: [
+            module.shapes.get("weight") for module in available if module.kind == kind
+        ]
         for kind in ("Conv2d", "Linear")
     }
-    normalised = any(module.kind == "BatchNorm2d" for module in given)
+    normalised = any(module.kind == "BatchNorm2d" for module in available)
     for other in NETWORKS.values():
         layers = [layer for macro in other.macro_layers for layer in macro.layers]
         shapes = {

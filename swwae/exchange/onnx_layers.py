@@ -115,11 +115,11 @@ def _aligned(
     axes = len(graph.shape(layer.bottom[0]))
     axis = axis % axes
     if len(bottoms) > 1 and index == 0:
-        given = len(graph.shape(layer.bottom[1]))
-        behind = axes - axis - given
+        present = len(graph.shape(layer.bottom[1]))
+        behind = axes - axis - present
         if not behind:
             return bottoms[1]
-        behind = graph.integers(*range(given, given + behind))
+        behind = graph.integers(*range(present, present + behind))
         return graph.add("Unsqueeze", bottoms[1], behind)
     values = graph.source.parameters[layer.name][index - (len(bottoms) > 1)]
     values = values.reshape(*values.shape, *(1,) * (axes - axis - values.ndim))

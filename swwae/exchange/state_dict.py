@@ -79,6 +79,7 @@ class Module:
         return {4: "Conv2d", 2: "Linear"}.get(axes, "other")
 
     def tensor(self, parameter: str) -> str:
+        """Returns the name of the tensor that holds a parameter."""
         return f"{self.name}.{parameter}" if self.name else parameter
 
 
@@ -116,14 +117,14 @@ class Unit:
 
     def to_torch(self, blobs: Blobs) -> Tensors:
         """Returns torch's parameters, float32, by their names."""
-        own = blobs[self.layer]
+        parameters = blobs[self.layer]
         if self.kind == "BatchNorm2d":
             # Caffe keeps sums; a factor of 0 is what no training has touched.
-            factor = float(own[2].ravel()[0])
+            factor = float(parameters[2].ravel()[0])
             factor = 1 / factor if factor else 0.0
             result = {
-                "running_mean": own[0] * np.float32(factor),
-                "running_var": own[1] * np.float32(factor),
+                "running_mean": parameters[0] * np.float32(factor),
+                "running_var": parameters[1] * np.float32(factor),
             }
             if self.scale is not None:
                 terms = blobs[self.scale]
@@ -132,11 +133,11 @@ class Unit:
             result["num_batches_tracked"] = np.array(0, np.int64)
             return result
         if self.kind == "Bias":
-            return {"bias": own[0]}
-        weights = own[0].T if self.transposed else own[0]
+            return {"bias": parameters[0]}
+        weights = parameters[0].T if self.transposed else parameters[0]
         result = {"weight": np.ascontiguousarray(weights)}
-        if len(own) > 1:
-            result["bias"] = own[1]
+        if len(parameters) > 1:
+            result["bias"] = parameters[1]
         return result
 
     def to_caffe(self, tensors: Tensors) -> Blobs:
@@ -154,10 +155,10 @@ class Unit:
             return result
         if self.kind == "Bias":
             return {self.layer: [tensors["bias"]]}
-        own = [weights.T if self.transposed else weights]
+        parameters = [weights.T if self.transposed else weights]
         if "bias" in self.shapes:
-            own.append(tensors["bias"])
-        return {self.layer: own}
+            parameters.append(tensors["bias"])
+        return {self.layer: parameters}
 
 
 def units(net: caffe_pb2.NetParameter, parameters: building.Shapes) -> list[Unit]:
@@ -166,11 +167,11 @@ def units(net: caffe_pb2.NetParameter, parameters: building.Shapes) -> list[Unit
     Raises UserError for a type that has no counterpart.
     """
     result: list[Unit] = []
-    made_by: dict[str, str] = {}  # blob -> the last layer that wrote it
+    written_by: dict[str, str] = {}  # blob -> the last layer that wrote it
     for layer in net.layer:
         shapes = parameters.get(layer.name)
-        below = made_by.get(layer.bottom[0]) if layer.bottom else None
-        made_by |= dict.fromkeys(layer.top, layer.name)
+        below = written_by.get(layer.bottom[0]) if layer.bottom else None
+        written_by |= dict.fromkeys(layer.top, layer.name)
         if not shapes:
             continue
         if layer.type not in KINDS:
@@ -213,7 +214,7 @@ def torch_names(net: str, found: Sequence[Unit]) -> dict[str, str]:
     """
     encoder = [unit.layer for unit in found if not unit.layer.startswith(DECODER)]
     theirs = TORCHVISION_NAMES.get(net, ())
-    own = {unit.layer: unit.layer for unit in found}
+    names = {unit.layer: unit.layer for unit in found}
     if len(theirs) == len(encoder):
-        own |= dict(zip(encoder, theirs, strict=True))
-    return own
+        names |= dict(zip(encoder, theirs, strict=True))
+    return names

@@ -30,7 +30,8 @@ MOST_PROCESSES = 16
 def prepared(
     database: Database, keys: Sequence[bytes], processes: int | None = None
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """The images with these keys, in their order, as uint8 (C, H, W), and their labels.
+    """Yields the images with these keys, in their order, as uint8 (C, H, W), and their
+    labels.
 
     processes: one a core where it is None. Raises UserError where an image cannot be
     read. To be closed where it is left before its end (contextlib.closing).

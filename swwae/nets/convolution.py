@@ -19,17 +19,17 @@ from swwae.runs.run import Run
 
 
 def converted(
-    given: caffe_pb2.NetParameter, wanted: building.Shapes, transposed: set[str]
+    classifier: caffe_pb2.NetParameter, wanted: building.Shapes, transposed: set[str]
 ) -> tuple[caffe_pb2.NetParameter, list[str]]:
     """Returns the parameters of a fully convolutional network, and the layers that
     changed their shape.
 
-    given: the classifier's weights. wanted: layer -> shapes, of deploy_conv.
+    classifier: its weights. wanted: layer -> shapes, of deploy_conv.
     transposed: inner products whose weights are stored as inputs x outputs. Raises
     UserError where a layer is missing or of other shapes.
     """
-    found = weights.blobs(given)
-    result = caffe_pb2.NetParameter(name=given.name)
+    found = weights.blobs(classifier)
+    result = caffe_pb2.NetParameter(name=classifier.name)
     changed = []
     for name, shapes in wanted.items():
         source = name

@@ -60,7 +60,8 @@ class Deployed:
 
     @contextmanager
     def file(self) -> Iterator[Path]:
-        """The network in a file that Caffe can read, as long as the context lasts."""
+        """Yields the network in a file that Caffe can read, as long as the context
+        lasts."""
         with NamedTemporaryFile("w", suffix=".prototxt", encoding="utf-8") as file:
             file.write(text_format.MessageToString(self.layers))
             file.flush()
