@@ -88,4 +88,5 @@ def _not_installed(error: ImportError) -> str | None:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    special = {name for name in globals() if name.startswith("__")}
+    return sorted({*special, *__all__})

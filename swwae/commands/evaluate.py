@@ -7,11 +7,11 @@ from pathlib import Path
 from generator.paper import TABLE_1_TRAIN_IMAGES
 from swwae.base.files import check_writable, write_json
 from swwae.base.progress import Counter
-from swwae.base.project import CAFFE, relative
+from swwae.base.project import CAFFE
 from swwae.commands.options import add_model_arguments
 from swwae.engine import devices
-from swwae.evaluation import paper_table, results
-from swwae.evaluation.evaluate import describe, entry, evaluate, selected
+from swwae.evaluation import paper_table
+from swwae.evaluation.evaluate import describe, evaluation
 from swwae.evaluation.model import SCHEMES
 
 
@@ -81,27 +81,15 @@ def main() -> int:
         options.weights,
         gpus[0] if gpus else None,
     )
-    owner = results.owner(model.weights_file)
-    checksum = results.checksum_of(model.weights_file) if owner else ""
-    images = model.images(options.split)
-    total = len(images)
-    places = selected(total, options.images, options.seed, options.limit)
-    drawn = options.images is not None and options.images < total
-    which = f"{len(places):,} of {total:,} {options.split} images"
-    print(
-        f"{options.scheme}, {which}{f', seed {options.seed}' if drawn else ''}, from"
-        f" {relative(images.path)}, on the {device}",
-        file=sys.stderr,
+    planned = evaluation(
+        model, options.split, options.images, options.seed, options.limit
     )
-    errors = evaluate(
-        model, images, places, options.batch, Counter(len(places), "images")
-    )
-    result = entry(model, options.split, options.seed if drawn else None, errors)
+    print(f"{planned}, on the {device}", file=sys.stderr)
+    result = planned.run(options.batch, Counter(len(planned.places), "images"))
     print(describe(result))
     if options.compare is not None:
         print(f"\n{paper_table.comparison([*others, result])}")
     if options.json:
         write_json(options.json, result)
-    if owner is not None and options.limit is None:
-        results.record(owner, result, checksum)  # where tools/report.py looks
+    planned.record(result)
     return 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,80 @@ def entry(model: Model, split: str, seed: int | None, errors: dict) -> dict:
     }
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """A model, and the images of a split that it is to be evaluated on.
+
+    places: of the images. total: how many the split has. seed: None where none were
+    drawn. owner, checksum: the run that the weights are of, and theirs as they were
+    loaded; None where the result is not to be recorded.
+    """
+
+    model: Model
+    split: str
+    images: Database
+    places: Sequence[int]
+    total: int
+    seed: int | None
+    owner: Run | None
+    checksum: str | None
+
+    def __str__(self) -> str:
+        which = f"{len(self.places):,} of {self.total:,} {self.split} images"
+        drawn = "" if self.seed is None else f", seed {self.seed}"
+        path = relative(self.images.path)
+        return f"{self.model.scheme}, {which}{drawn}, from {path}"
+
+    def result(self, errors: dict) -> dict:
+        """Returns errors, with the keys of --json, as `entry`."""
+        return entry(self.model, self.split, self.seed, errors)
+
+    def run(
+        self,
+        batch: int | None = None,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> dict:
+        """Evaluates the model, and returns the result; batch, progress: as in
+        `evaluate`."""
+        return self.result(
+            evaluate(self.model, self.images, self.places, batch, progress)
+        )
+
+    def record(self, result: dict) -> None:
+        """Records a result beside the weights, where tools/report.py looks, if they
+        are a run's, and no limit cut the images off."""
+        if self.owner is not None:
+            results.record(self.owner, result, self.checksum)
+
+
+def evaluation(
+    model: Model,
+    split: str,
+    images: int | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+) -> Evaluation:
+    """Returns the evaluation of a model on images of a split ("train" or "val").
+
+    images, seed, limit: as in `selected`. Raises UserError where there are no images.
+    """
+    database = model.images(split)
+    total = len(database)
+    places = selected(total, images, seed, limit)
+    drawn = images is not None and images < total
+    owner = results.owner(model.weights_file) if limit is None else None
+    return Evaluation(
+        model,
+        split,
+        database,
+        places,
+        total,
+        seed if drawn else None,
+        owner,
+        results.checksum_of(model.weights_file) if owner else None,
+    )
+
+
 def describe(result: dict) -> str:
     """Returns a result, with the keys of --json, for a person."""
     l2 = result["recon_l2"]
@@ -198,16 +273,11 @@ def evaluated(
     """
     checksum = results.checksum_of(run.final_weights)
     model = SCHEMES[scheme](run.net, run.variant, depth, run.final_weights)
-    database = model.images(split)
-    places = selected(len(database), images)
-    seed = 0 if len(places) < len(database) else None
-    wanted = entry(model, split, seed, {"images": len(places)})
-    found = results.find(run, wanted)
-    if found is not None:
-        return found
-    errors = evaluate(
-        model, database, places, progress=lambda done: progress(done, len(places))
-    )
-    result = entry(model, split, seed, errors)
+    planned = evaluation(model, split, images)
+    count = len(planned.places)
+    known = results.find(run, planned.result({"images": count}))
+    if known is not None:
+        return known
+    result = planned.run(progress=lambda done: progress(done, count))
     results.record(run, result, checksum)
     return result
