@@ -13,6 +13,8 @@ from generator.errors import UserError
 from swwae.base.project import ROOT
 from swwae.evaluation import model as module
 from swwae.evaluation.model import FullyConvolutional, Model
+from swwae.nets import building
+from swwae.nets import weights as weight_files
 from tests.helpers import made_runs
 
 
@@ -128,26 +130,22 @@ def test_weights_are_checked_before_a_gpu_is_entered(
 ):
     """CUDA does not survive the fork in which the network is built for the check."""
     steps = []
-    isolated = module.weights.load
 
-    def load(path):
-        steps.append("check")
-        return isolated(path)
+    def noted(step, function):
+        def call(*given, **more):
+            steps.append(step)
+            return function(*given, **more)
 
-    monkeypatch.setattr(module.weights, "load", load)
-    build = "swwae.nets.building._build"
-    from swwae.nets import building
+        return call
 
-    original = building._build
-    monkeypatch.setattr(
-        build, lambda *given: [steps.append("child"), original(*given)][1]
-    )
+    monkeypatch.setattr(weight_files, "load", noted("check", weight_files.load))
+    monkeypatch.setattr(building, "_build", noted("child", building._build))
     stub = SimpleNamespace(
         set_device=lambda number: steps.append(f"device {number}"),
         set_mode_gpu=lambda: steps.append("gpu"),
         set_mode_cpu=caffe.set_mode_cpu,
         TEST=caffe.TEST,
-        Net=lambda *given, **more: [steps.append("net"), caffe.Net(*given, **more)][1],
+        Net=noted("net", caffe.Net),
     )
     monkeypatch.setattr(module, "caffe", stub)
     kind("vgg8", "swwae-all", weights=weights, gpu=1)
