@@ -39,13 +39,14 @@ def main() -> int:
             f"{stage.title} has not been run: give --weights FILE, or run"
             f" {stage.command}"
         )
-    path = stage.models / "deploy_conv.prototxt"
+    baseline = Run(options.net, "baseline", 4)  # has the classifier of all variants
+    path = baseline.models / "deploy_conv.prototxt"
     if not path.is_file():
         raise UserError(
-            f"the network {relative(path)} is missing: run {stage.generator_command}"
+            f"the network {relative(path)} is missing: run {baseline.generator_command}"
             " (networks without convolutions or class scores have none)."
         )
-    transposed = transposed_layers(stage.models / "deploy.prototxt")
+    transposed = transposed_layers(path.with_name("deploy.prototxt"))
     result, changed = converted(
         weights.load(source), building.parameter_shapes(path), transposed
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import caffe
 import numpy as np
 
+from generator import names
 from generator.errors import UserError
 from generator.files import render
 from generator.networks import NETWORKS
@@ -144,15 +145,15 @@ class Model:
         net.blobs[self._image].reshape(*data.shape)
         net.blobs[self._image].data[...] = data * self._scale
         blobs = net.forward()
-        reconstructions = blobs.get(f"dec:{self._image}")
-        others = [name for name in blobs if not name.startswith("dec:")]
+        reconstructions = blobs.get(names.decoded(self._image))
+        others = [name for name in blobs if not names.is_decoder(name)]
         scores = "prob" if "prob" in blobs else others[0] if len(others) == 1 else None
         if scores is None:
             raise UserError(
                 f"{self.net} has no class probabilities: deploy.prototxt yields"
                 f" {', '.join(blobs)}, and none is called 'prob'."
             )
-        for name in (scores, f"dec:{self._image}"):
+        for name in (scores, names.decoded(self._image)):
             if name in blobs and not np.isfinite(blobs[name]).all():
                 raise UserError(
                     f"{relative(self.weights_file)} makes numbers of '{name}' that are"
@@ -179,14 +180,12 @@ class FullyConvolutional(Model):
     decodes = False
 
     def _load(self) -> None:
-        path = self._run.models / "deploy_conv.prototxt"
-        if not path.is_file():  # the classifier is the same at every depth
-            default = Run(self.net, self.variant.name, 4)
-            path = default.models / "deploy_conv.prototxt"
+        baseline = Run(self.net, "baseline", 4)  # has the classifier of all variants
+        path = baseline.models / "deploy_conv.prototxt"
         if not path.is_file():
             raise UserError(
                 f"the network {relative(path)} is missing: run"
-                f" {self._run.generator_command} (networks without convolutions or"
+                f" {baseline.generator_command} (networks without convolutions or"
                 " class scores have none; single-crop serves them)."
             )
         given = weights.load(self.weights_file)

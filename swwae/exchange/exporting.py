@@ -153,7 +153,7 @@ def source(net: Deployed, built: caffe.Net, kind: type):
     """
     present = set(built._layer_names)
     outputs = list(built.outputs)
-    reconstruction = f"dec:{net.blob}"
+    reconstruction = f"{DECODER}{net.blob}"
     others = [name for name in outputs if not name.startswith(DECODER)]
     if "prob" not in outputs and len(others) != 1:
         raise UserError(

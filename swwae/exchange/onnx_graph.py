@@ -24,6 +24,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from generator.errors import UserError
 from generator.layers import Shape
+from generator.names import is_decoder
 from generator.shapes import Window
 from swwae.nets.deployed import window
 from swwae.nets.normalisation import Normalisation
@@ -67,7 +68,7 @@ def model(source: Source, part: str, pixels: Normalisation | None) -> ModelProto
         decoding = [
             step
             for step in _needed(steps, [reconstruction])
-            if step.layer.name.startswith("dec:")
+            if is_decoder(step.layer.name)
         ]
         made = {value for step in decoding for value in step.tops}
         read = [value for step in decoding for value in step.read]

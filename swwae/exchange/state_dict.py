@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from generator.errors import UserError
 from generator.layers import Shape, shape_text
+from generator.names import DECODER
 from generator.networks import NETWORKS
 from swwae.base.project import relative
 from swwae.nets import building
@@ -42,7 +43,6 @@ NUMPY_TYPES = ("F32", "F16", "F64", "I8", "I16", "I32", "I64", "U8", "BOOL")
 """Those of a .safetensors' types that are read: NumPy has no BF16 and no F8."""
 
 
-DECODER = "dec:"  # how the names of decoders begin
 
 
 SUFFIXES = (".safetensors", ".pth", ".pt")

@@ -1,14 +1,4 @@
-"""Where runs live, what precedes what, and what is known about a run.
-
-A run is one stage of one network and variant:
-
-    runs/<net>/<variant>[/depth<N>]/stage<k>/
-        train.log  solver.prototxt  snapshot_iter_*  final.caffemodel  status.json
-
-Stage 0 belongs to the baseline, and stages 1 and 2 to the family: `swwae-first` and
-`swwae-all` share those of `swwae-layerwise`. `Run` settles that, so that two names of
-the same run are equal. This is the one place for these paths.
-"""
+"""From a folder, as a person names it, to the runs that are in it."""
 
 import os
 import re
@@ -22,7 +12,7 @@ from swwae.runs.run import Run
 
 
 def stages_in(folder: Path) -> list[Run]:
-    """The stages of the run that a folder is, such as runs/vgg8/swwae-all, in order:
+    """Returns the stages of the run that a folder is, such as runs/vgg8/swwae-all, in order:
     all that it builds on, and only those that have been started.
 
     A stage's own folder stands for the run it is in. A stage with a status.json has

@@ -19,8 +19,8 @@ from PIL import Image
 
 from generator.__main__ import main
 from generator.errors import UserError
-from generator.given import Options, read_given
 from generator.stages import plan
+from generator.user_network import Options, read_user_network
 from generator.variants import VARIANTS
 from swwae.base.project import ROOT
 from tests.helpers import arithmetic, loading
@@ -103,7 +103,7 @@ def options(name: str, **more) -> Options:
 
 
 def read(path: Path, image=None, **more):
-    return read_given(path, Options("given", image, **more))
+    return read_user_network(path, Options("given", image, **more))
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +115,7 @@ def thin(tmp_path_factory):
     def network(name: str, group: str = "pooling"):
         copy = folder / f"{name.replace('/', '-')}.prototxt"
         copy.write_text(loading.thinned(file_of(name).read_text()))
-        return read_given(copy, options(name, group=group))
+        return read_user_network(copy, options(name, group=group))
 
     return network
 
@@ -210,7 +210,7 @@ def stripped(net: caffe_pb2.NetParameter, own: caffe_pb2.NetParameter, image: st
 def test_without_what_was_added_it_is_the_users_own(name, tmp_path):
     """Layer by layer, field by field, at its full width; name and other fields, too."""
     own = upgraded(file_of(name), tmp_path)
-    network = read_given(file_of(name), options(name))
+    network = read_user_network(file_of(name), options(name))
     for layer in own.layer:
         del layer.blobs[:]
     for variant, depth in (
@@ -238,7 +238,7 @@ def test_a_ladder_too_is_the_users_own_but_for_names_and_losses(name, tmp_path):
     """Parameters have names, by which the noisy encoder shares them; in training, the
     losses read the noisy encoder."""
     own = upgraded(file_of(name), tmp_path)
-    network = read_given(file_of(name), options(name))
+    network = read_user_network(file_of(name), options(name))
     text = loading.texts(plan(network, VARIANTS["ladder"]))["train_val"]
     net = text_format.Parse(text, caffe_pb2.NetParameter())
     ours = ("noisy:", "dec:", f"{network.image.blob}/scaled")

@@ -11,8 +11,8 @@ from google.protobuf import text_format
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
-from generator.given import GROUPS, Options, read_given
 from generator.stages import plan
+from generator.user_network import GROUPS, Options, read_user_network
 from generator.variants import VARIANTS
 from tests.helpers import loading
 
@@ -227,7 +227,7 @@ def test_any_sequential_network_is_mirrored(written, variant, group, data):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "net.prototxt"
         path.write_text(text)
-        network = read_given(path, Options("given", image, group))
+        network = read_user_network(path, Options("given", image, group))
     assert network.limit is None
     depth = network.depth
     if VARIANTS[variant].has_decoder:

@@ -3,9 +3,9 @@
 import pytest
 
 from generator.__main__ import main
-from generator.given import Options, read_given
 from generator.ladder import obstacle
 from generator.stages import plan
+from generator.user_network import Options, read_user_network
 from generator.variants import VARIANTS
 from tests.helpers import loading
 
@@ -102,13 +102,13 @@ def test_the_image_may_be_any_top_of_an_input_layer(tmp_path):
         'layer { name: "in" type: "Input" top: "label" top: "data"'
         " input_param { shape { dim: 2 } " + SHAPE + " } }"
     )
-    network = read_given(network_file(tmp_path, image=image), Options("net"))
+    network = read_user_network(network_file(tmp_path, image=image), Options("net"))
     assert network.image.shape == (3, 12, 12)
 
 
 def test_a_blob_named_mean_costs_the_dump_alone(tmp_path):
     mean = 'layer { name: "m" type: "TanH" bottom: "data" top: "mean" }'
-    network = read_given(network_file(tmp_path, mean, blob="mean"), Options("net"))
+    network = read_user_network(network_file(tmp_path, mean, blob="mean"), Options("net"))
     kinds = {file.kind for file in plan(network, VARIANTS["sae-all"]).networks}
     assert "dump" not in kinds
     assert {"train_val", "reconstruct"} < kinds
@@ -135,7 +135,7 @@ layer { name: "b1" type: "InnerProduct" bottom: "f1" top: "b1"
 layer { name: "b2" type: "InnerProduct" bottom: "f1" top: "b2"
   inner_product_param { num_output: 3 } }
 """
-    network = read_given(network_file(tmp_path, tail=branches), Options("net"))
+    network = read_user_network(network_file(tmp_path, tail=branches), Options("net"))
     assert "'b1'" in obstacle(network)
 
 
@@ -157,7 +157,7 @@ def test_a_ladder_with_dropout_in_training_alone_and_a_softmax_before_the_loss(
         ' data_param { source: "none" batch_size: 2 backend: LMDB } }'
     )
     path = network_file(tmp_path, middle=DROPOUT, tail=LOSS, image=data)
-    network = read_given(path, Options("net", (3, 12, 12)))
+    network = read_user_network(path, Options("net", (3, 12, 12)))
     for depth in (1, 2):
         loading.check_plan(plan(network, VARIANTS["ladder"], depth))
     layers = plan(network, VARIANTS["ladder"]).networks[0].layers
