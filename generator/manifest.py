@@ -214,7 +214,7 @@ def _check(content: Any, what: str, kinds: dict[str, type]) -> None:
 def _command_in_head(folder: Path) -> str | None:
     """The command, of all variants, by which the networks in a folder were generated,
     from the first line of one of them; None where there is none of ours."""
-    for path in sorted(folder.rglob("*.prototxt")):
+    for path in filter(Path.is_file, sorted(folder.rglob("*.prototxt"))):
         with path.open(encoding="utf-8", errors="replace") as file:
             head = file.readline()
         if head.startswith(MARK):

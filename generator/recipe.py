@@ -50,7 +50,7 @@ class Stage:
         return f"Stage {self.number}: {self.trains}."
 
     def check(self, variant: Variant) -> None:
-        """Raises UserError, with what to do instead, where a variant has no such stage."""
+        """Raises UserError, saying what to do instead, where a variant has none such."""
         if self.has(variant):
             return
         if variant.has_decoder:

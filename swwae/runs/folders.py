@@ -12,8 +12,9 @@ from swwae.runs.run import Run
 
 
 def stages_in(folder: Path) -> list[Run]:
-    """Returns the stages of the run that a folder is, such as runs/vgg8/swwae-all, in order:
-    all that it builds on, and only those that have been started.
+    """Returns the stages of the run that a folder is, such as runs/vgg8/swwae-all.
+
+    They are in order: all that it builds on, and only those that have been started.
 
     A stage's own folder stands for the run it is in. A stage with a status.json has
     been started, whether or not that can be read. Raises UserError where the folder is
@@ -30,8 +31,8 @@ def stages_in(folder: Path) -> list[Run]:
         raise UserError(f"there is no folder {project.relative(path)}; {wanted}.")
     if path.name not in VARIANTS or path.parent.name not in known_nets():
         raise UserError(
-            f"{project.relative(folder)} is no run: {wanted}, the last two names being those of"
-            " a network and a variant (python -m generator --list)."
+            f"{project.relative(folder)} is no run: {wanted}, the last two names being"
+            " those of a network and a variant (python -m generator --list)."
         )
     last = Run(
         path.parent.name,
@@ -46,7 +47,7 @@ def stages_in(folder: Path) -> list[Run]:
     started = [run for run in chain if (run.folder / "status.json").exists()]
     if not started:
         raise UserError(
-            f"{project.relative(folder)}: none of its stages has been started; the first one"
-            f" is: {chain[0].command}"
+            f"{project.relative(folder)}: none of its stages has been started; the"
+            f" first one is: {chain[0].command}"
         )
     return started

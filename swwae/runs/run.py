@@ -145,8 +145,8 @@ class Run:
             return {}
         except (ValueError, RecursionError, OSError) as error:
             raise UserError(
-                f"{project.relative(path)} is damaged ({error}); remove it, and start the stage"
-                f" over: {self.command} --force"
+                f"{project.relative(path)} is damaged ({error}); remove it, and start"
+                f" the stage over: {self.command} --force"
             ) from error
         if status["state"] == "running" and not self.is_locked():
             status["state"] = "interrupted"

@@ -4,8 +4,8 @@ import caffe
 import numpy as np
 import pytest
 
+from generator.combinator import HIDDEN, LEAK
 from generator.errors import UserError
-from generator.ladder import HIDDEN, LEAK
 from generator.networks import ALEXNET, VGG8
 from generator.stages import plan
 from generator.user_network import Options, read_user_network

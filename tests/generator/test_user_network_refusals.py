@@ -108,7 +108,8 @@ def test_the_image_may_be_any_top_of_an_input_layer(tmp_path):
 
 def test_a_blob_named_mean_costs_the_dump_alone(tmp_path):
     mean = 'layer { name: "m" type: "TanH" bottom: "data" top: "mean" }'
-    network = read_user_network(network_file(tmp_path, mean, blob="mean"), Options("net"))
+    path = network_file(tmp_path, mean, blob="mean")
+    network = read_user_network(path, Options("net"))
     kinds = {file.kind for file in plan(network, VARIANTS["sae-all"]).networks}
     assert "dump" not in kinds
     assert {"train_val", "reconstruct"} < kinds
