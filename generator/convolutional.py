@@ -68,10 +68,10 @@ def fully_convolutional(network: Network) -> list[Section] | None:
 
 def _as_convolution(layer: Layer, shape: Shape) -> Layer:
     """An inner product over a map of that shape as the convolution that it is."""
-    given = layer.fields["inner_product_param"]
+    product = layer.fields["inner_product_param"]
     high, wide = shape[1:] if len(shape) == 3 else (1, 1)
-    fields = {"num_output": given["num_output"]}
-    fields |= {"bias_term": False} if not given.get("bias_term", True) else {}
+    fields = {"num_output": product["num_output"]}
+    fields |= {"bias_term": False} if not product.get("bias_term", True) else {}
     fields |= (
         {"kernel_size": high}
         if high == wide

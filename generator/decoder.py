@@ -161,7 +161,8 @@ class Inversion:
         self, layer: Layer, shape: Shape, source: str, top: str
     ) -> list[Layer]:
         if layer.name in self._network.inverses:
-            return self._given(layer, source, top, self._network.inverses[layer.name])
+            inverses = self._network.inverses[layer.name]
+            return self._described(layer, source, top, inverses)
         if layer.type == "InnerProduct":
             return self._inverse_inner_product(layer, shape, source, top)
         return self._inverse_convolution(layer, shape, source, top)
@@ -186,10 +187,10 @@ class Inversion:
     def _inverse_convolution(
         self, layer: Layer, shape: Shape, source: str, top: str
     ) -> list[Layer]:
-        given = layer.fields["convolution_param"]
-        fields = {k: v for k, v in given.items() if k in _WINDOW}
-        if self._network.grouped_decoder and given.get("group", 1) != 1:
-            fields["group"] = given["group"]
+        convolution = layer.fields["convolution_param"]
+        fields = {k: v for k, v in convolution.items() if k in _WINDOW}
+        if self._network.grouped_decoder and convolution.get("group", 1) != 1:
+            fields["group"] = convolution["group"]
         window = convolution_window(layer)
         kernel, excess = _grown(window, layer.shape[1:], shape[1:])
         if kernel != window.kernel:
@@ -217,7 +218,7 @@ class Inversion:
         )
         return [deconvolution, crop]
 
-    def _given(
+    def _described(
         self, layer: Layer, source: str, top: str, inverses: Sequence[Inverse]
     ) -> list[Layer]:
         """The layers that the network's description names, ReLU between them."""
@@ -294,11 +295,11 @@ class Inversion:
     ) -> list[Layer]:
         """Overlapping windows: what landed on a place is divided by how many did."""
         layer = self._macro.layers[place]
-        given = layer.fields.get("pooling_param", {})
+        pooling = layer.fields.get("pooling_param", {})
         name = self._unpooling_name(place)
-        window = {k: v for k, v in given.items() if k not in ("pool", "engine")}
+        window = {k: v for k, v in pooling.items() if k not in ("pool", "engine")}
         bottoms = [source]
-        if given.get("pool", "MAX") == "AVE":
+        if pooling.get("pool", "MAX") == "AVE":
             method: Fields = {"pool": Enum("AVE")}
         elif self._switches:
             bottoms.append(mask_of(layer))
@@ -307,7 +308,7 @@ class Inversion:
             method = {"pool": Enum("FIX"), "fix": CENTRE}
         geometry = pooling_window(layer, shape)
         unpooled = geometry.deconvolved(layer.shape[1:])
-        if given.get("global_pooling") or unpooled != shape[1:]:
+        if pooling.get("global_pooling") or unpooled != shape[1:]:
             bottoms.append(self._sized_like(layer))  # only its input knows the size
         top = top or name
         fields = {"pooling_param": method | window}
@@ -361,7 +362,7 @@ def image_target(network: Network) -> tuple[list[Layer], str]:
 def _scales_alike(layer: Layer, scaled: Layer) -> bool:
     """Whether a layer is the one that brings the image to [0, 1], as read back from a
     file with fewer digits."""
-    power, wanted = (each.fields.get("power_param", {}) for each in (layer, scaled))
+    power, wanted = (la.fields.get("power_param", {}) for la in (layer, scaled))
     same = (layer.type, layer.bottoms, layer.tops) == (
         scaled.type,
         scaled.bottoms,
@@ -408,6 +409,6 @@ def parameter_field(kind: str) -> str:
 def _own_statistics(fields: Fields) -> Fields:
     """A decoder's statistics are its own batches', also where the encoder's are fixed:
     it has no others to begin with."""
-    given = fields.get("batch_norm_param", {})
-    given = {k: v for k, v in given.items() if k != "use_global_stats"}
-    return {"batch_norm_param": given} if given else {}
+    settings = fields.get("batch_norm_param", {})
+    settings = {k: v for k, v in settings.items() if k != "use_global_stats"}
+    return {"batch_norm_param": settings} if settings else {}

@@ -173,13 +173,13 @@ def _named(layer: Layer) -> Layer:
     """The layer with a name for every parameter, by which another can share it."""
     if not layer.blobs:
         return layer
-    given = as_list(layer.fields.get("param"))
-    given += [{}] * (len(layer.blobs) - len(given))
+    specs = as_list(layer.fields.get("param"))
+    specs += [{}] * (len(layer.blobs) - len(specs))
     if layer.type == "BatchNorm":
-        given = [spec | {"lr_mult": 0} for spec in given]
+        specs = [spec | {"lr_mult": 0} for spec in specs]
     fields = {
         "param": [
-            {"name": f"{layer.name}/{index}"} | spec for index, spec in enumerate(given)
+            {"name": f"{layer.name}/{index}"} | spec for index, spec in enumerate(specs)
         ]
     }
     fields |= {key: value for key, value in layer.fields.items() if key != "param"}

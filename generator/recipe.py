@@ -50,7 +50,7 @@ class Stage:
         return f"Stage {self.number}: {self.trains}."
 
     def check(self, variant: Variant) -> None:
-        """Raises UserError, saying what to do instead, where a variant has none such."""
+        """Raises UserError, naming what to do, where a variant has no such stage."""
         if self.has(variant):
             return
         if variant.has_decoder:
