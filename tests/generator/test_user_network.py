@@ -520,7 +520,7 @@ def classifier(bottom: str = "data") -> str:
 
 
 def test_labels_are_silenced_where_nobody_reads_them(thin):
-    own = [la for la in thin("nin").data.given if not la.bottoms]
+    own = [la for la in thin("nin").data.layers_before if not la.bottoms]
     assert len(own) == 2
     for kind, variant in (("decoder", "swwae-all"), ("pretrain", "swwae-layerwise")):
         made = plan(thin("nin"), VARIANTS[variant])
