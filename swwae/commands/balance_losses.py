@@ -14,6 +14,7 @@ import math
 import signal
 
 from generator.errors import UserError
+from generator.names import CLASSIFICATION
 from generator.variants import find_variant
 from swwae.base.arguments import at_least, number
 from swwae.base.files import check_writable, require_file
@@ -21,7 +22,7 @@ from swwae.base.project import BUILD_COMMAND, CAFFE, relative
 from swwae.base.tables import print_summary
 from swwae.commands import options
 from swwae.engine import devices
-from swwae.engine.trial import CLASSIFICATION, reconstructions
+from swwae.engine.trial import reconstructions
 from swwae.nets import (
     building,
     data_layers,

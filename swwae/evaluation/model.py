@@ -11,6 +11,7 @@ import caffe
 import numpy as np
 from caffe.proto import caffe_pb2
 
+from generator import names
 from generator.errors import UserError
 from generator.variants import find_variant
 from swwae.base.project import locate, relative
@@ -232,8 +233,8 @@ class Model:
         finite.
         """
         blobs = self._forward(data)
-        decoded = f"dec:{self._described.blob}"
-        others = [name for name in blobs if not name.startswith("dec:")]
+        decoded = names.decoded(self._described.blob)
+        others = [name for name in blobs if not names.is_decoder(name)]
         scores = "prob" if "prob" in blobs else others[0] if len(others) == 1 else None
         if scores is None:
             raise UserError(

@@ -9,7 +9,7 @@ from caffe.proto import caffe_pb2
 
 from generator.errors import UserError
 from generator.layers import Shape
-from swwae.exchange.state_dict import DECODER
+from generator.names import decoded, is_decoder
 from swwae.nets.deployed import Deployed
 
 
@@ -37,8 +37,8 @@ def built_network(net: Deployed, built: caffe.Net) -> Built:
     """
     present = set(built._layer_names)
     outputs = list(built.outputs)
-    reconstruction = f"dec:{net.blob}"
-    others = [name for name in outputs if not name.startswith(DECODER)]
+    reconstruction = decoded(net.blob)
+    others = [name for name in outputs if not is_decoder(name)]
     if "prob" not in outputs and len(others) != 1:
         raise UserError(
             f"{net.net} has no class probabilities: {net.path} yields"

@@ -6,7 +6,8 @@ import numpy as np
 from caffe.proto import caffe_pb2
 
 from generator.errors import UserError
-from swwae.exchange.state_dict import DECODER, Blobs
+from generator.names import is_decoder
+from swwae.exchange.state_dict import Blobs
 from swwae.nets.deployed import Deployed, window
 from swwae.nets.normalisation import Normalisation, border_change, converted
 
@@ -36,7 +37,7 @@ def first_layer(net: Deployed) -> FirstLayer:
     """
     blob, factor = net.blob, 1.0
     for layer in net.layers.layer:
-        if blob not in layer.bottom or layer.name.startswith(DECODER):
+        if blob not in layer.bottom or is_decoder(layer.name):
             continue
         if layer.type in ("Convolution", "InnerProduct"):
             if layer.convolution_param.group > 1:

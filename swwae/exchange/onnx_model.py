@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from onnx import ModelProto
 
 from generator.errors import UserError
+from generator.names import is_decoder
 from swwae.exchange.built import Built
 from swwae.exchange.onnx_graph import Graph, LayerParameter, Value
 from swwae.exchange.onnx_layers import CONVERTERS
 from swwae.exchange.onnx_pooling import by_switches
-from swwae.exchange.state_dict import DECODER
 from swwae.nets.normalisation import Normalisation
 
 
@@ -130,7 +130,7 @@ def _decoder(
 ) -> tuple[list[Step], list[Value]]:
     """The decoder's steps, and the encoder's values that they read."""
     needed = _needed(steps, [reconstruction])
-    decoder = [step for step in needed if step.layer.name.startswith(DECODER)]
+    decoder = [step for step in needed if is_decoder(step.layer.name)]
     computed = {value for step in decoder for value in step.tops}
     read = dict.fromkeys(value for step in decoder for value in step.read)
     return decoder, [value for value in read if value not in computed]

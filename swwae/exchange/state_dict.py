@@ -15,6 +15,7 @@ from caffe.proto import caffe_pb2
 
 from generator.errors import UserError
 from generator.layers import Shape
+from generator.names import DECODER
 from swwae.exchange.torch_files import StateDict
 from swwae.nets import building
 
@@ -23,8 +24,6 @@ Blobs = dict[str, list[np.ndarray]]
 
 Tensors = dict[str, np.ndarray]
 """Name of a tensor, or of a module's parameter -> its values, float32."""
-
-DECODER = "dec:"  # how the names of decoders begin
 
 IGNORED = ("num_batches_tracked",)
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
 from generator.errors import UserError
+from generator.names import DECODER
 from generator.networks import NETWORKS
 from generator.variants import find_variant
 from swwae.base import project
@@ -23,7 +24,6 @@ from swwae.images import grid
 from swwae.nets import network
 from swwae.runs import folders, networks
 from swwae.runs.run import Run
-from swwae.stages.sources import DECODER
 
 POINTS_PER_INCH = 72
 

@@ -14,7 +14,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from generator.errors import UserError
-from generator.ladder import NOISY
+from generator.names import NOISY
 from swwae.base.processes import EndedEarly, isolated
 from swwae.base.project import ROOT, relative
 from swwae.engine.log import Fatal, parse_line

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from caffe.proto import caffe_pb2
 
-from generator.convolutional import SUFFIX
 from generator.errors import UserError
+from generator.names import CONVOLUTION_SUFFIX as SUFFIX
 from swwae.base.project import relative
 from swwae.nets import building, weights
 from swwae.nets.deployed import deploy_layers

@@ -15,8 +15,8 @@ from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 
 from generator.errors import UserError
-from generator.ladder import NOISY
 from generator.layers import shape_text
+from generator.names import NOISY
 from swwae.base.files import whole_file
 from swwae.base.project import relative
 

@@ -17,9 +17,9 @@ import numpy as np
 from caffe.proto import caffe_pb2
 
 from generator.errors import UserError
+from generator.names import DECODER, RECONSTRUCTION
 from swwae.base.processes import EndedEarly, isolated
 from swwae.base.project import ROOT, relative
-from swwae.engine.trial import RECONSTRUCTION
 from swwae.nets import data_layers, network
 
 COLLAPSED = 0.1
@@ -30,7 +30,6 @@ Change = dict[str, dict[str, float]]
 """Activation -> its mean square "before" and "after"."""
 
 
-DECODER = "dec:"
 """How the names of a decoder's layers and blobs begin."""
 
 

@@ -7,14 +7,12 @@ from pathlib import Path
 from caffe.proto import caffe_pb2
 
 from generator.errors import UserError
+from generator.names import DECODER
 from swwae.base.files import require_file
 from swwae.base.project import ROOT, relative
 from swwae.nets import data_layers, network, weights
 from swwae.runs.run import Run
 from swwae.stages.changes import refuse_changes, refuse_changes_before
-
-DECODER = "dec:"  # how the names of decoders begin
-
 
 RELEASED = {"vgg16": "VGG_ILSVRC_16_layers.caffemodel"}
 """The pretrained classifier that its authors have released, by network."""

@@ -394,6 +394,8 @@ def test_a_network_without_deploy_conv_is_a_sentence(small, tmp_path, monkeypatc
     source = folder / "models/small/swwae-all"
     for name in ("deploy.prototxt", "train_val.prototxt"):
         (own / name).write_bytes((source / name).read_bytes())
+    manifest = "models/small/network.json"
+    (tmp_path / manifest).write_bytes((folder / manifest).read_bytes())
     monkeypatch.setattr(project, "ROOT", tmp_path)
     with pytest.raises(
         UserError, match=r"deploy_conv.prototxt is missing: run .*-m ge"
