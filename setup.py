@@ -19,7 +19,7 @@ setup(
         "lmdb",
         "matplotlib",
         "numpy",
-        "opencv-python-headless",  # data/ilsvrc12
+        "opencv-python-headless",  # swwae.images and swwae.datasets
         "pillow",
         "protobuf",
         "safetensors",  # import_weights and export_weights

@@ -1,24 +1,23 @@
 """The classifier as a fully convolutional network (Section 4.3, "convolution").
 
 Inner products become convolutions of the map they read, so that the network slides
-over images of any size; the class scores are averaged over the grid.
+over images of any size; the class scores are averaged over the grid. fc6/conv takes
+fc6's weights in another shape, which tools/to_convolution.py gives them.
 """
 
 from dataclasses import replace
 from math import prod
 
+from . import names
+from .encoder import sections
 from .layers import Enum, Layer, Section, Shape
-from .mirror import sections
+from .networks import softmax
 from .sequence import WEIGHTED, Network
 from .shapes import inferred
 
-SUFFIX = "/conv"
-"""fc6/conv computes what fc6 does; its weights are fc6's in another shape, which
-tools/to_convolution.py gives them."""
-
 
 def fully_convolutional(network: Network) -> list[Section] | None:
-    """Encoder, classifier and average, without the input layer.
+    """Returns encoder, classifier and average, without the input layer.
 
     None for what is no such classifier: images that are no maps, no scores, layers
     beyond the macro-layers, places of a flattened map told apart other than by an inner
@@ -62,17 +61,17 @@ def fully_convolutional(network: Network) -> list[Section] | None:
             Layer(name, "Pooling", (blob,), (name,), fields, (*classes, 1, 1))
         )
         blob = name
-    output.append(Layer("prob", "Softmax", (blob,), ("prob",), {}, (*classes, 1, 1)))
+    output.append(softmax(blob, (*classes, 1, 1)))
     title = "class probabilities, of the scores' average"
     return [*sections(network, layers), Section(title, tuple(output))]
 
 
 def _as_convolution(layer: Layer, shape: Shape) -> Layer:
     """An inner product over a map of that shape as the convolution that it is."""
-    given = layer.fields["inner_product_param"]
+    product = layer.fields["inner_product_param"]
     high, wide = shape[1:] if len(shape) == 3 else (1, 1)
-    fields = {"num_output": given["num_output"]}
-    fields |= {"bias_term": False} if not given.get("bias_term", True) else {}
+    fields = {"num_output": product["num_output"]}
+    fields |= {"bias_term": False} if not product.get("bias_term", True) else {}
     fields |= (
         {"kernel_size": high}
         if high == wide
@@ -81,7 +80,7 @@ def _as_convolution(layer: Layer, shape: Shape) -> Layer:
             "kernel_w": wide,
         }
     )
-    name = f"{layer.name}{SUFFIX}"
+    name = f"{layer.name}{names.CONVOLUTION_SUFFIX}"
     changed = Layer(
         name,
         "Convolution",

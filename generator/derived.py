@@ -16,7 +16,7 @@ MOST_EPOCHS = 1e6
 
 
 def folder_name(text: str) -> str:
-    """A network's name, or the nearest to it, as its folders can have it."""
+    """Returns a network's name, or the nearest to it, as its folders can have it."""
     return re.sub(r"[^a-z0-9_.]+", "-", text.lower()).strip("-.")[:64]
 
 
@@ -33,16 +33,16 @@ def check_name(name: str, taken: Mapping[str, Network]) -> None:
 
 
 def renamed(network: Network, name: str) -> Network:
-    """The same network in folders of its own."""
+    """Returns the same network with folders of its own."""
     title = f"{network.title}; default depth {network.depth} of {network.max_depth}"
     return replace(network, name=name, title=title)
 
 
 def parse_epochs(text: str) -> dict[int, float]:
-    """{0: 10.0, 4: 2.0} from 0=10,4=2; raises UserError for anything else."""
+    """Returns {0: 10.0, 4: 2.0} for 0=10,4=2; raises UserError for anything else."""
     number = r"[0-9]{1,7}(?:\.[0-9]{1,6})?"
     epochs = _by_stage(text, number)
-    if not epochs or not all(0 < each <= MOST_EPOCHS for each in epochs.values()):
+    if not epochs or not all(0 < count <= MOST_EPOCHS for count in epochs.values()):
         raise UserError(
             f"--epochs {text}: expected stages that train (0, 2, 3, 4) with their"
             " epochs, such as 0=10,4=2.5."
@@ -51,12 +51,12 @@ def parse_epochs(text: str) -> dict[int, float]:
 
 
 def parse_base_lr(text: str) -> dict[int, float]:
-    """{2: 2.5e-05} from 2=2.5e-5, {} from nothing; UserError for anything else."""
+    """Returns {2: 2.5e-05} for 2=2.5e-5, {} for nothing; else raises UserError."""
     if not text:
         return {}
     number = r"[0-9]{1,7}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?"
     rates = _by_stage(text, number)
-    if not rates or not all(SMALLEST <= each <= LARGEST for each in rates.values()):
+    if not rates or not all(SMALLEST <= rate <= LARGEST for rate in rates.values()):
         raise UserError(
             f"--base-lr {text}: expected stages that train (0, 2, 3, 4) with their"
             f" learning rates, from {SMALLEST:g} to {LARGEST:g}, such as"
@@ -77,7 +77,9 @@ def _by_stage(text: str, number: str) -> dict[int, float]:
 
 
 def with_epochs(network: Network, epochs: Mapping[int, float]) -> Network:
-    """Stages of other lengths; the learning rate falls at the same shares of them.
+    """Returns the network with stages of other lengths.
+
+    The learning rate falls at the same shares of them.
 
     Raises UserError where the network has no data set, or a user's solver says how
     long stage 0 is.
@@ -98,7 +100,7 @@ def with_epochs(network: Network, epochs: Mapping[int, float]) -> Network:
 
 
 def with_base_lr(network: Network, rates: Mapping[int, float]) -> Network:
-    """Stages of other learning rates; stage 2's decoders keep their shares of it.
+    """Returns the network with other base_lr; stage 2's decoders keep their shares.
 
     Raises UserError as `with_epochs` does.
     """
@@ -108,7 +110,7 @@ def with_base_lr(network: Network, rates: Mapping[int, float]) -> Network:
         schedule = schedules[stage]
         if stage == 2:
             share = rate / schedule.base_lr
-            layerwise = tuple(each * share for each in layerwise)
+            layerwise = tuple(rate * share for rate in layerwise)
         schedules[stage] = replace(
             schedule,
             base_lr=rate,
@@ -121,20 +123,24 @@ def with_base_lr(network: Network, rates: Mapping[int, float]) -> Network:
 
 
 def _trained(
-    network: Network, option: str, stages: Mapping[int, float], given: str
+    network: Network, option: str, stages: Mapping[int, float], decided: str
 ) -> Training:
-    """A network's training, where an option for those stages can change it."""
+    """A network's training, where an option for those stages can change it.
+
+    decided: what a user's own solver says instead, a clause.
+    """
     training = network.training
     if training is None:
         raise UserError(f"{option}: {network.name} has no data set to train with.")
     if training.solver and 0 in stages:
-        raise UserError(f"{option} 0=…: your own solver's {given}.")
+        raise UserError(f"{option} 0=…: your own solver's {decided}.")
     return training
 
 
 def with_few_labels(network: Network, labels: int, seed: int) -> Network:
-    """Trained with the labels of `labels` images, drawn by `seed`; all images are
-    reconstructed.
+    """Returns the network trained with the labels of `labels` images, drawn by `seed`.
+
+    All images are reconstructed.
 
     Raises UserError where there are not as many labels, or where the network's data
     are a user's own layers.
@@ -158,14 +164,14 @@ def with_few_labels(network: Network, labels: int, seed: int) -> Network:
 
 
 def few_labels_name(network: Network, labels: int, seed: int) -> str:
-    """vgg8_labels100, and vgg8_labels100_seed2 for another seed than 1."""
+    """Returns vgg8_labels100, and vgg8_labels100_seed2 for another seed than 1."""
     name = f"{network.name}_labels{labels}"
     return name if seed == 1 else f"{name}_seed{seed}"
 
 
 def base_lr_text(rates: Mapping[int, float]) -> str:
-    """As `parse_base_lr` reads them."""
-    return ",".join(f"{stage}={each:.12g}" for stage, each in rates.items())
+    """Returns the text that `parse_base_lr` reads."""
+    return ",".join(f"{stage}={rate:.12g}" for stage, rate in rates.items())
 
 
 def _without_unlabelled(layer: Layer) -> Layer:
@@ -177,8 +183,8 @@ def _without_unlabelled(layer: Layer) -> Layer:
 
 
 def epochs_text(epochs: Mapping[int, float]) -> str:
-    """As `parse_epochs` reads them."""
+    """Returns the text that `parse_epochs` reads."""
     return ",".join(
-        f"{stage}={f'{each:.6f}'.rstrip('0').rstrip('.')}"
-        for stage, each in epochs.items()
+        f"{stage}={f'{count:.6f}'.rstrip('0').rstrip('.')}"
+        for stage, count in epochs.items()
     )

@@ -8,6 +8,7 @@ from .layers import Layer, Shape, as_list, shape_text
 from .sequence import WEIGHTED, Network
 from .shapes import KNOWN, ShapeError, convolution_window, inferred, pooling_window
 from .stages import NetworkFile, plan
+from .text import columns
 from .variants import Variant
 
 BYTES = 4
@@ -64,7 +65,7 @@ class _Seen:
 
 
 def described(network: Network, variant: Variant, depth: int) -> str:
-    """The table of a variant's training network, with sums."""
+    """Returns the table of a variant's training network, with sums."""
     table = rows(network, plan(network, variant, depth).networks[0])
     cells: list[Sequence[str]] = [HEAD]
     for title, members in table.items():
@@ -91,7 +92,7 @@ def described(network: Network, variant: Variant, depth: int) -> str:
 
 
 def rows(network: Network, file: NetworkFile) -> dict[str, list[Row]]:
-    """Section title -> a row for every layer that is there in training, data aside."""
+    """Returns section title -> a row for every layer of training, data layers aside."""
     seen = {network.image.blob: _Seen(network.image.shape, (1, 1))}
     shared: set[str] = set()
     result = {}
@@ -107,12 +108,12 @@ def _row(layer: Layer, seen: dict[str, _Seen], shared: set[str]) -> Row:
     layer = _shaped(layer, [bottom.shape for bottom in bottoms])
     above = _looked(layer, bottoms)
     seen.update(dict.fromkeys(layer.tops, above))
-    own = [] if layer.type in VIEWS else set(layer.tops) - set(layer.bottoms)
+    fresh = [] if layer.type in VIEWS else set(layer.tops) - set(layer.bottoms)
     return Row(
         layer,
         _parameters(layer, shared),
         _multiply_adds(layer, bottoms[0].shape),
-        len(own) * BYTES * prod(layer.shape) if layer.shape else 0,
+        len(fresh) * BYTES * prod(layer.shape) if layer.shape else 0,
         above.field,
     )
 
@@ -270,23 +271,19 @@ def _aligned(cells: list[Sequence[str]]) -> list[str]:
     """Words to the left, numbers to the right; a row of one cell is a heading."""
     full = [row for row in cells if len(row) == len(HEAD)]
     wide = [row for row in full if row[2]]  # a type may reach into an empty output
-    widths = [
-        max(len(row[column]) for row in (wide if column == 1 else full))
-        for column in range(len(HEAD))
-    ]
-    fits = sum(widths) + 2 * (len(HEAD) - 1) <= MAX_WIDTH
-    gap = "  " if fits else " "
-    lines = []
-    for row in cells:
-        if len(row) != len(HEAD):
-            lines.append("".join(row))
-            continue
-        name, kind, output = row[:3]
-        words = [name.ljust(widths[0])]
-        if output:
-            words += [kind.ljust(widths[1]), output.ljust(widths[2])]
-        else:
-            words.append(kind.ljust(widths[1] + len(gap) + widths[2]))
-        numbers = map(str.rjust, row[3:], widths[3:])
-        lines.append(gap.join([*words, *numbers]).rstrip())
-    return lines
+    kinds = max(len(row[1]) for row in wide)
+    gap = "  "
+    joined = [_type_and_output(row, kinds, gap) for row in full]
+    widths = [max(map(len, column)) for column in zip(*full, strict=True)]
+    widths[1] = kinds
+    if sum(widths) + len(gap) * (len(HEAD) - 1) > MAX_WIDTH:
+        gap = " "
+        joined = [_type_and_output(row, kinds, gap) for row in full]
+    lines = iter(columns(joined, "<<>", gap).splitlines())
+    return [next(lines) if len(row) == len(HEAD) else "".join(row) for row in cells]
+
+
+def _type_and_output(row: Sequence[str], width: int, gap: str) -> list[str]:
+    """The row with type and output in one cell. width: of the types."""
+    name, kind, output, *numbers = row
+    return [name, f"{kind:{width}}{gap}{output}" if output else kind, *numbers]

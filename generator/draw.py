@@ -8,23 +8,16 @@ import contextlib
 import os
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import ladder
+from . import names
+from .diagram import APART, Box, Level, levels
 from .errors import UserError
-from .ladder import NOISY
-from .layers import Layer, Shape, shape_text
-from .mirror import MIRRORED, Decoding, decoder
-from .sequence import PASSED, WEIGHTED, Inverse, MacroLayer, Network
-from .shapes import ShapeError, Window, convolution_window, pooling_window
+from .layers import Shape, shape_text
+from .sequence import Network
 from .variants import Variant
 
 FORMATS = (".svg", ".png", ".pdf")
-
-BOXED = (*WEIGHTED, "Pooling", "Deconvolution", "Depooling")
-"""Layers with a box of their own; the others are text in one."""
 
 # The unit of the plane is a row: the height of a box and the gap above it.
 ROW_INCHES = 0.36
@@ -34,7 +27,6 @@ PIXELS_PER_INCH = 110
 COLUMN = 4.0  # from one column's middle to the next
 WIDTH, HEIGHT = 2.9, 0.7  # of a box
 NODE_WIDTH, NODE_HEIGHT = 0.62, 0.34  # of an activation's ellipse
-APART = 0.42  # of a layerwise decoder's end from the next one's beginning
 
 CONVOLUTION, INNER_PRODUCT, POOLING = "#e2eefa", "#b9deac", "#e9a55e"
 """Light enough for black text, of different lightness in grey."""
@@ -47,30 +39,6 @@ FILLS = {
 }
 SWITCH_COLOUR, LOSS_COLOUR = "#a03c10", "#1f4e9c"
 SWITCH_DASHES, LOSS_DASHES = (0, (4, 2)), (0, (1, 1.2))
-
-UNPOOLING = {"SWITCH": "by switches", "FIX": "to the centre", "AVE": "evenly"}
-
-
-@dataclass(frozen=True)
-class _Box:
-    """What is written in a box, and its height: that of its middle."""
-
-    row: float
-    name: str
-    type: str
-    detail: str
-    switches: bool = False  # it unpools by them
-
-
-@dataclass(frozen=True)
-class _Level:
-    """A macro-layer: its boxes in forward order, its decoder's in the same order (none
-    above the decoded depth), and the height of the activation above them."""
-
-    macro: MacroLayer
-    boxes: tuple[_Box, ...]
-    inverses: tuple[_Box, ...]
-    top: float
 
 
 def draw(network: Network, variant: Variant, depth: int, path: Path) -> None:
@@ -127,120 +95,20 @@ def _save(figure, path: Path) -> None:
                 os.unlink(temporary)
 
 
-# --- what is drawn
-
-
-def _levels(network: Network, variant: Variant, depth: int) -> list[_Level]:
-    """The image is at -1; a row a box, a row an activation."""
-    inverses: dict[int, list[_Box]] = {}
-    if variant.has_decoder:
-        build = ladder.decoder if variant.ladder else decoder
-        sections = build(network, variant, depth, Decoding(None))[-depth:]
-        for index, section in zip(range(depth, 0, -1), sections, strict=True):
-            macro = network.macro_layers[index - 1]
-            inverses[index] = list(_inverses(network, macro, section.layers))
-    gap = 1.0 if variant.stacked or not variant.has_decoder else 1.0 + APART
-    levels = []
-    row = 0.0
-    for index, macro in enumerate(network.macro_layers, start=1):
-        boxes = list(_boxes((*macro.layers, *macro.passed), network.image.shape))
-        rows = [row + offset for offset in range(len(boxes))]
-        above = _at(rows[::-1], inverses.get(index, []))
-        levels.append(_Level(macro, _at(rows, boxes), above[::-1], row + len(boxes)))
-        row += len(boxes) + gap
-    return levels
-
-
-def _at(rows: list[float], boxes: list[_Box]) -> tuple[_Box, ...]:
-    return tuple(replace(box, row=row) for row, box in zip(rows, boxes, strict=False))
-
-
-def _inverses(
-    network: Network, macro: MacroLayer, layers: Iterable[Layer]
-) -> Iterator[_Box]:
-    """A box for what undoes each box of the macro-layer, last one first."""
-    boxes = list(_boxes(layers, macro.output.shape))
-    undone = [layer for layer in reversed(macro.layers) if layer.type in BOXED]
-    for layer in undone:
-        several: tuple[Inverse, ...] = network.inverses.get(layer.name, ())
-        if not several:
-            yield boxes.pop(0)
-            continue
-        names = ", ".join(f"-{inverse.suffix}" for inverse in several)
-        own, boxes = boxes[: len(several)], boxes[len(several) :]
-        result = own[-1].detail.rpartition("→")[2].strip()
-        yield _Box(0, f"dec:{layer.name}", own[-1].type, f"{names} → {result}")
-
-
-def _boxes(layers: Iterable[Layer], shape: Shape) -> Iterator[_Box]:
-    """A box for each layer that has one, with what follows it; shape: of what the
-    first one reads."""
-    groups: list[list[Layer]] = []
-    for layer in layers:
-        if layer.type in BOXED:
-            groups.append([layer])
-        elif groups:
-            groups[-1].append(layer)
-    for layer, *followers in groups:
-        words = [_window_text(layer, shape)]
-        words += [_SHORT.get(la.type, la.type) for la in followers if _told(la)]
-        shape = layer.shape
-        detail = f"{', '.join(filter(None, words))} → {shape_text(shape)}"
-        switches = layer.type == "Depooling" and _pool(layer) == "SWITCH"
-        yield _Box(0, layer.name, layer.type, detail.strip(), switches)
-
-
-_SHORT = {"BatchNorm": "BN", "Dropout": "dropout"}
-
-
-def _told(layer: Layer) -> bool:
-    return layer.type in (*MIRRORED, *PASSED, "LRN", "MVN") and layer.type != "Flatten"
-
-
-def _window_text(layer: Layer, shape: Shape) -> str:
-    """11x11 / 4 for a window of 11x11 at stride 4, and how it pools or unpools."""
-    try:
-        if layer.type == "Pooling":
-            return f"{_pool(layer)} {_window(pooling_window(layer, shape))}"
-        if layer.type == "Depooling":
-            how = UNPOOLING[_pool(layer)]
-            if layer.fields["pooling_param"].get("global_pooling"):
-                return f"global, {how}"
-            return f"{_window(pooling_window(layer, shape))}, {how}"
-        if layer.type != "InnerProduct":
-            return _window(convolution_window(layer))
-    except ShapeError:  # of a layer that is drawn, but not decoded
-        return ""
-    return ""
-
-
-def _pool(layer: Layer) -> str:
-    return str(layer.fields.get("pooling_param", {}).get("pool", "MAX"))
-
-
-def _window(window: Window) -> str:
-    text = shape_text(window.kernel)
-    if window.stride != (1, 1):
-        square = window.stride[0] == window.stride[1]
-        text += f" / {window.stride[0] if square else shape_text(window.stride)}"
-    return text
-
-
-# --- how
-
-
 class Picture:
     """figure: the whole picture, a matplotlib Figure."""
 
     def __init__(self, network: Network, variant: Variant, depth: int) -> None:
         self._network, self._variant, self._depth = network, variant, depth
-        self._levels = _levels(network, variant, depth)
+        self._levels = levels(network, variant, depth)
         # what decoders read, and what is reconstructed: the same encoder's but for a
         # ladder
         self._clean = 2 * COLUMN if variant.ladder else 0.0
         self._axes = self._page()
         if variant.ladder:
-            self._encoder(0, NOISY, "noisy encoder", "classification loss (training)")
+            self._encoder(
+                0, names.NOISY, "noisy encoder", "classification loss (training)"
+            )
             self._encoder(
                 self._clean, "", "clean encoder", "classification loss (test)"
             )
@@ -319,7 +187,7 @@ class Picture:
         self._text(x, -1.75, "decoder", size=7.5)
         if variant.ladder:
             top = self._network.activations[self._depth]
-            self._node(x, self._row(self._depth), f"dec:{top.name}", top.shape)
+            self._node(x, self._row(self._depth), names.decoded(top.name), top.shape)
         for index in range(self._depth, 0, -1):
             level = self._levels[index - 1]
             start = level.top - NODE_HEIGHT / 2
@@ -347,7 +215,7 @@ class Picture:
         """The height of an activation; 0: the image."""
         return self._levels[index - 1].top if index else -1.0
 
-    def _feed(self, level: _Level, first: float) -> None:
+    def _feed(self, level: Level, first: float) -> None:
         """What a decoder begins with: the encoder's activation."""
         self._arrow(
             (NODE_WIDTH / 2, level.top),
@@ -363,9 +231,9 @@ class Picture:
         A layerwise decoder ends there: the next one begins below."""
         variant, x = self._variant, COLUMN
         activation, row = self._network.activations[index], self._row(index)
-        name = f"dec:{activation.name}"
+        name = names.decoded(activation.name)
         if not variant.stacked and index:
-            row, name = row + APART, f"{name}[2]"
+            row, name = row + APART, names.layerwise(activation.name)
         self._arrow((x, start), (x, row + NODE_HEIGHT / 2))
         self._node(x, row, name, activation.shape)
         if variant.all_losses or index == 0:
@@ -373,7 +241,7 @@ class Picture:
 
     # --- artists
 
-    def _box(self, x: float, box: _Box, prefix: str) -> None:
+    def _box(self, x: float, box: Box, prefix: str) -> None:
         from matplotlib.patches import FancyBboxPatch
 
         name = f"{prefix}{box.name}"
@@ -435,8 +303,8 @@ class Picture:
         style = {"color": "black", "shrinkA": 0, "shrinkB": 0, "gid": gid} | style
         self._axes.add_patch(FancyArrowPatch(start, end, zorder=2, **style))
 
-    def _switch(self, pooling: _Box) -> None:
-        prefix = NOISY if self._variant.ladder else ""
+    def _switch(self, pooling: Box) -> None:
+        prefix = names.NOISY if self._variant.ladder else ""
         self._arrow(
             (WIDTH / 2, pooling.row),
             (COLUMN - WIDTH / 2, pooling.row),

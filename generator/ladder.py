@@ -6,31 +6,21 @@ combinator merges what comes down, u, with the noisy activation of that level, z
 (lateral connection); the clean encoder's activation is the target. The classification
 loss reads the noisy encoder in training, the clean one in the test phase.
 
-The combinator is the augmented multilayer perceptron of Pezeshki et al. (2016), each
-channel's own: its inputs are u, z~ and u z~. Without noise, as in the test phase, both
-encoders compute the same; inference has one alone.
+Without noise, as in the test phase, both encoders compute the same; inference has one
+alone.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import prod
 
+from . import names
+from .combinator import combinator
+from .decoder import Decoding, Inversion, image_target, loss
+from .encoder import mask_of, with_switches
 from .layers import PHASES, Enum, Fields, Layer, Section, Shape, as_list
-from .mirror import (
-    Decoding,
-    Inversion,
-    image_target,
-    loss,
-    mask_of,
-    with_switches,
-)
-from .networks import multipliers
-from .sequence import Activation, Network
+from .sequence import MacroLayer, Network
 from .shapes import inferred
 from .variants import Variant
-
-NOISY = "noisy:"
-"""How the names of the second encoder's layers and blobs begin."""
 
 NOISE = 0.3
 """Standard deviation of the noise over an activation's root mean square: what Rasmus
@@ -39,13 +29,6 @@ et al. (2015) add to normalised activations."""
 IMAGE_MAGNITUDE = 0.3
 """Root mean square of a mean-subtracted image, pixels in [0, 1], about (ours)."""
 
-HIDDEN = 4
-"""Hidden units of a combinator (ours), leaky by LEAK (Pezeshki et al. 2016)."""
-LEAK = 0.1
-
-COMBINATOR_STD = 0.3
-"""Of a combinator's Gaussian initialisation (ours): it begins by making smaller."""
-
 
 # --- encoder
 
@@ -53,9 +36,10 @@ COMBINATOR_STD = 0.3
 def with_noisy_encoder(
     network: Network, variant: Variant, sections: Sequence[Section], depth: int
 ) -> list[Section]:
-    """Data and clean encoder, of macro-layers 1 to `depth`, and the noisy one."""
-    tied, noisy, _ = _encoders(network, variant, sections, depth, depth)
-    return [*tied, Section("noisy encoder, weights tied", tuple(noisy))]
+    """Returns data, clean encoder, of macro-layers 1 to `depth`, and noisy encoder."""
+    noisy = _NoisyEncoder(network, variant, depth, depth)
+    tied = [noisy.tied(section) for section in sections]
+    return [*tied, Section("noisy encoder, weights tied", tuple(noisy.layers))]
 
 
 def with_noisy_classifier(
@@ -65,82 +49,99 @@ def with_noisy_classifier(
     depth: int,
     head: Section,
 ) -> list[Section]:
-    """The whole training network with a noisy encoder and classifier besides.
+    """Returns the whole training network with a noisy encoder and classifier besides.
 
     Noise is added behind every macro-layer but the scores. What no decoder reads of the
     noisy side is there in training alone.
     """
     last = network.max_depth - 1 if network.scores else network.max_depth
-    disturbed = max(depth, last)
-    tied, noisy, reads = _encoders(network, variant, sections, depth, disturbed)
+    noisy = _NoisyEncoder(network, variant, depth, max(depth, last))
+    tied = [noisy.tied(section) for section in sections]
     title = "noisy encoder and classifier, weights tied"
-    losses = _noisy_head(network, head.layers, reads)
+    losses = _noisy_head(network, head.layers, noisy.reads)
     return [
         *tied,
-        Section(title, tuple(noisy)),
+        Section(title, tuple(noisy.layers)),
         replace(head, layers=tuple(losses)),
     ]
 
 
-def _encoders(
-    network: Network,
-    variant: Variant,
-    sections: Sequence[Section],
-    depth: int,
-    noisy_depth: int,
-) -> tuple[list[Section], list[Layer], dict[str, str]]:
-    """Clean sections with named parameters; the noisy encoder's layers; and which of
-    its blobs stands for which of the clean one's.
+class _NoisyEncoder:
+    """The second encoder, which grows along with the clean one.
 
-    depth: so many macro-layers are decoded. noisy_depth: noise is added behind so many.
+    layers: its layers so far. reads: which of its blobs stands for which of the clean
+    one's.
     """
-    chain = {
-        layer.name
-        for macro in network.macro_layers
-        for layer in (*macro.layers, *macro.passed)
-    }
-    decoded = {
-        layer.name
-        for index, macro in enumerate(network.macro_layers[:depth], start=1)
-        for layer in (*macro.layers, *(macro.passed if index < depth else ()))
-    }
-    image = network.image
-    noise = NOISE * IMAGE_MAGNITUDE / network.pixel_scale
-    first = f"{NOISY}{image.blob}"
-    noisy = [_noise(first, image.blob, first, noise, image.shape)]
-    reads = {image.blob: first}
-    ends = {
-        macro.layers[-1].name: macro for macro in network.macro_layers[:noisy_depth]
-    }
-    inside = _last_normalisations(network, noisy_depth) if variant.batch_norm else set()
-    tied = []
-    for section in sections:
-        layers = []
+
+    def __init__(
+        self, network: Network, variant: Variant, depth: int, noisy_depth: int
+    ) -> None:
+        """depth: so many macro-layers are decoded. noisy_depth: noise is added behind
+        so many."""
+        macro_layers = network.macro_layers
+        self._chain = {
+            layer.name for macro in macro_layers for layer in _all_layers(macro)
+        }
+        self._decoded = {
+            layer.name
+            for index, macro in enumerate(macro_layers[:depth], start=1)
+            for layer in (_all_layers(macro) if index < depth else macro.layers)
+        }
+        self._ends = {
+            macro.layers[-1].name: macro for macro in macro_layers[:noisy_depth]
+        }
+        self._normalisations = (
+            _last_normalisations(network, noisy_depth) if variant.batch_norm else set()
+        )
+        self._std = NOISE * network.magnitude
+        image = network.image
+        noise = NOISE * IMAGE_MAGNITUDE / network.pixel_scale
+        first = names.noisy(image.blob)
+        self.layers = [_noise(first, image.blob, first, noise, image.shape)]
+        self.reads = {image.blob: first}
+
+    def tied(self, section: Section) -> Section:
+        """Returns a section of the clean encoder, its parameters named so that the
+        layers that are added here share them."""
+        layers: list[Layer] = []
         for layer in section.layers:
-            if layer.name not in chain or not layer.bottoms:
-                clean, disturbed = _split_loss(layer, reads)
+            if layer.name in self._chain and layer.bottoms:
+                layers.append(_named(layer))
+                self._follow(layers[-1])
+            else:
+                clean, disturbed = _split_loss(layer, self.reads)
                 layers += clean
-                noisy += disturbed
-                continue
-            layers.append(_named(layer))
-            copies = [_noisy_copy(layers[-1], reads)]
-            if layer.name in inside:
-                blob = reads[layer.tops[0]]
-                name = f"{NOISY}{layer.name}/noise"
-                copies.append(_noise(name, blob, blob, NOISE, layer.shape))
-            macro = ends.get(layer.name)
-            if macro and not (inside and _normalised(macro.layers)):
-                blob = reads[layer.tops[0]]
-                name = f"{blob}/noise"
-                std = NOISE * network.magnitude
-                copies.append(_noise(name, blob, name, std, layer.shape))
-                reads[layer.tops[0]] = name
-            if layer.name in decoded:
-                noisy += map(with_switches, copies)
-            elif layer.in_phase("TRAIN"):
-                noisy += [_in(copy, "TRAIN") for copy in copies]
-        tied.append(replace(section, layers=tuple(layers)))
-    return tied, noisy, reads
+                self.layers += disturbed
+        return replace(section, layers=tuple(layers))
+
+    def _follow(self, layer: Layer) -> None:
+        """Adds the copy of a layer with named parameters, and its noise."""
+        copies = [_noisy_copy(layer, self.reads), *self._added_noise(layer)]
+        if layer.name in self._decoded:
+            self.layers += map(with_switches, copies)
+        elif layer.in_phase("TRAIN"):
+            self.layers += [_in(copy, "TRAIN") for copy in copies]
+
+    def _added_noise(self, layer: Layer) -> list[Layer]:
+        """Noise behind a macro-layer or, with batch normalisation, in place behind its
+        last normalisation."""
+        top = layer.tops[0]
+        noises = []
+        if layer.name in self._normalisations:
+            blob, name = self.reads[top], f"{names.noisy(layer.name)}/noise"
+            noises.append(_noise(name, blob, blob, NOISE, layer.shape))
+        macro = self._ends.get(layer.name)
+        if macro and not (self._normalisations and _normalised(macro.layers)):
+            blob = self.reads[top]
+            self.reads[top] = f"{blob}/noise"
+            noises.append(
+                _noise(self.reads[top], blob, self.reads[top], self._std, layer.shape)
+            )
+        return noises
+
+
+def _all_layers(macro: MacroLayer) -> tuple[Layer, ...]:
+    return (*macro.layers, *macro.passed)
 
 
 def _noise(name: str, bottom: str, top: str, std: float, shape: Shape) -> Layer:
@@ -157,9 +158,9 @@ def _noisy_copy(layer: Layer, reads: dict[str, str]) -> Layer:
         tops = (f"{bottoms[0]}/dropped",)
         fields = _everywhere(fields)
     else:
-        tops = bottoms if in_place else tuple(f"{NOISY}{top}" for top in layer.tops)
+        tops = bottoms if in_place else tuple(map(names.noisy, layer.tops))
     reads.update(zip(layer.tops, tops, strict=True))
-    name = f"{NOISY}{layer.name}"
+    name = names.noisy(layer.name)
     return replace(layer, name=name, bottoms=bottoms, tops=tops, fields=fields)
 
 
@@ -172,13 +173,13 @@ def _named(layer: Layer) -> Layer:
     """The layer with a name for every parameter, by which another can share it."""
     if not layer.blobs:
         return layer
-    given = as_list(layer.fields.get("param"))
-    given += [{}] * (len(layer.blobs) - len(given))
+    specs = as_list(layer.fields.get("param"))
+    specs += [{}] * (len(layer.blobs) - len(specs))
     if layer.type == "BatchNorm":
-        given = [each | {"lr_mult": 0} for each in given]
+        specs = [spec | {"lr_mult": 0} for spec in specs]
     fields = {
         "param": [
-            {"name": f"{layer.name}/{index}"} | each for index, each in enumerate(given)
+            {"name": f"{layer.name}/{index}"} | spec for index, spec in enumerate(specs)
         ]
     }
     fields |= {key: value for key, value in layer.fields.items() if key != "param"}
@@ -191,26 +192,26 @@ def _normalised(layers: Sequence[Layer]) -> bool:
 
 def _last_normalisations(network: Network, depth: int) -> set[str]:
     """The last BatchNorm of each macro-layer that has any."""
-    names = set()
+    last: set[str] = set()
     for macro in network.macro_layers[:depth]:
         found = [layer.name for layer in macro.layers if layer.type == "BatchNorm"]
-        names.update(found[-1:])
-    return names
+        last.update(found[-1:])
+    return last
 
 
 def obstacle(network: Network) -> str | None:
-    """Why a network can have no ladder, a sentence's end; None where it can."""
+    """Returns why a network can have no ladder, a sentence's end; None where it can."""
     if network.limit:
         return (
             "its classification loss lies behind layers that are not copied:"
             f" {network.limit}"
         )
-    names: set[str] = set()
+    known: set[str] = set()
     for macro in network.macro_layers:
-        for layer in (*macro.layers, *macro.passed):
-            if layer.name in names:
+        for layer in _all_layers(macro):
+            if layer.name in known:
                 return f"two of its layers are named '{layer.name}'; name one anew"
-            names.add(layer.name)
+            known.add(layer.name)
     return None
 
 
@@ -272,7 +273,7 @@ def decoder(
     decoding: Decoding,
     noisy: bool = True,
 ) -> list[Section]:
-    """Combinator of a_`depth`, then decoder and combinator of each level below it.
+    """Returns the top combinator, then each lower level's decoder and combinator.
 
     noisy: the second encoder is there; False: what it would give is the clean one's.
     """
@@ -281,7 +282,7 @@ def decoder(
     layers = levels.combined(depth, levels.lateral(depth))
     sections = [Section(f"combinator of {top.name}", tuple(layers))]
     for index in range(depth, 0, -1):
-        source = f"dec:{levels.trail[index].name}"
+        source = names.decoded(levels.trail[index].name)
         if not variant.stacked:
             source = levels.lateral(index)
         layers = levels.inverted(index, source)
@@ -314,9 +315,9 @@ class _Levels:
         noisy = [
             replace(
                 layer,
-                name=f"{NOISY}{layer.name}",
-                bottoms=tuple(f"{NOISY}{blob}" for blob in layer.bottoms),
-                tops=(f"{NOISY}{target}",),
+                name=names.noisy(layer.name),
+                bottoms=tuple(map(names.noisy, layer.bottoms)),
+                tops=(names.noisy(target),),
             )
             for layer in made
         ]
@@ -326,14 +327,14 @@ class _Levels:
         """The blob of z~ at a level."""
         if index == 0:
             _, target = image_target(self._network)
-            return f"{NOISY}{target}" if self._noisy else target
+            return names.noisy(target) if self._noisy else target
         macro = self._network.macro_layers[index - 1]
         blob = macro.layers[-1].tops[0]
         if not self._noisy:
             return blob
         if self._variant.batch_norm and _normalised(macro.layers):
-            return f"{NOISY}{blob}"
-        return f"{NOISY}{blob}/noise"
+            return names.noisy(blob)
+        return f"{names.noisy(blob)}/noise"
 
     def inverted(self, index: int, source: str) -> list[Layer]:
         """The decoder of a macro-layer, down to u of the level below it."""
@@ -341,7 +342,9 @@ class _Levels:
         inversion = Inversion(
             self._network, self._variant.switches, index, self._decoding.rate(index)
         )
-        layers = inversion.layers(source, f"dec:{below.name}/down", bounded=False)
+        layers = inversion.layers(
+            source, f"{names.decoded(below.name)}/down", bounded=False
+        )
         if self._noisy:
             renamed = self._noisy_names(index)
             layers = [layer.reading(renamed) for layer in layers]
@@ -355,94 +358,24 @@ class _Levels:
     def _noisy_names(self, index: int) -> dict[str, str]:
         """Switches come from the noisy encoder; shapes are the same in both."""
         macro = self._network.macro_layers[index - 1]
-        names = {}
-        for layer in macro.layers:
-            if layer.type == "Pooling":
-                names[mask_of(layer)] = f"{NOISY}{mask_of(layer)}"
-        return names
+        masks = [mask_of(la) for la in macro.layers if la.type == "Pooling"]
+        return {mask: names.noisy(mask) for mask in masks}
 
     def combined(self, index: int, down: str) -> list[Layer]:
         """The combinator of a level, and the loss of what it yields."""
         activation = self.trail[index]
         rate = self._decoding.rate(max(index, 1))
-        layers = _combinator(
+        layers = combinator(
             activation, down, self.lateral(index), rate, self._magnitude(index)
         )
         if self._decoding.weights:
             weight = self._decoding.weight(index + 1)
             made, _ = image_target(self._network)
-            losses = loss(self._network, activation, f"dec:{activation.name}", weight)
+            losses = loss(
+                self._network, activation, names.decoded(activation.name), weight
+            )
             layers += losses[len(made) if index == 0 else 0 :]
         return layers
 
     def _magnitude(self, index: int) -> float:
         return self._network.magnitude if index else IMAGE_MAGNITUDE
-
-
-def _combinator(
-    activation: Activation, down: str, lateral: str, rate: float, magnitude: float
-) -> list[Layer]:
-    """z^ = MLP(u, z~, u z~), per channel: 1x1 convolutions with a group a channel.
-
-    The product is divided by the activation's magnitude, to be of its order.
-    """
-    name = f"dec:{activation.name}"
-    channels = activation.shape[0]
-    plane = prod(activation.shape[1:])
-
-    def reshaped(source: str, top: str, *shape: int) -> Layer:
-        fields = {"reshape_param": {"axis": 1, "shape": {"dim": list(shape)}}}
-        return Layer(top, "Reshape", (source,), (top,), fields, shape)
-
-    def mixed(source: str, top: str, outputs: int, shape: Shape) -> Layer:
-        window = {"num_output": outputs, "kernel_size": 1}
-        window |= {"group": channels} if channels > 1 else {}
-        filler = {"type": "gaussian", "std": COMBINATOR_STD}
-        window |= {"weight_filler": filler}
-        fields: Fields = {"param": multipliers(rate), "convolution_param": window}
-        layer = Layer(top, "Convolution", (source,), (top,), fields)
-        shape, blobs = inferred(layer, shape)
-        return replace(layer, shape=shape, blobs=blobs)
-
-    product = f"{name}/product"
-    operation = {"eltwise_param": {"operation": Enum("PROD")}}
-    layers = [
-        Layer(
-            product, "Eltwise", (down, lateral), (product,), operation, activation.shape
-        )
-    ]
-    if magnitude != 1:
-        scale = {"power_param": {"scale": float(f"{1 / magnitude:.3g}")}}
-        scaled = f"{product}/scale"  # Power's backward pass is wrong in place
-        layers.append(
-            Layer(scaled, "Power", (product,), (scaled,), scale, activation.shape)
-        )
-        product = scaled
-    inputs = []
-    for kind, blob in (("down", down), ("lateral", lateral), ("product", product)):
-        inputs.append(f"{name}/{kind}/channels")
-        layers.append(reshaped(blob, inputs[-1], channels, 1, plane))
-    joined, hidden, output = f"{name}/inputs", f"{name}/hidden", f"{name}/output"
-    layers.append(
-        Layer(
-            joined,
-            "Concat",
-            tuple(inputs),
-            (joined,),
-            {"concat_param": {"axis": 2}},
-            (channels, 3, plane),
-        )
-    )
-    inputs_of_mlp = reshaped(joined, f"{joined}/channels", 3 * channels, 1, plane)
-    layers.append(inputs_of_mlp)
-    layers.append(
-        mixed(inputs_of_mlp.tops[0], hidden, HIDDEN * channels, inputs_of_mlp.shape)
-    )
-    leaky = {"relu_param": {"negative_slope": LEAK}}
-    layers.append(
-        Layer(f"{hidden}/relu", "ReLU", (hidden,), (hidden,), leaky, layers[-1].shape)
-    )
-    layers.append(mixed(hidden, output, channels, layers[-1].shape))
-    last = reshaped(output, f"{output}/reshape", *activation.shape)
-    layers.append(replace(last, tops=(name,)))
-    return layers

@@ -52,8 +52,8 @@ class Layer:
         """The same, trained by nobody; BatchNorm keeps the statistics that it has."""
         if not self.blobs:
             return self
-        given = as_list(self.fields.get("param"))
-        names = [{k: p[k] for k in ("name",) if k in p} for p in given]
+        specs = as_list(self.fields.get("param"))
+        names = [{k: p[k] for k in ("name",) if k in p} for p in specs]
         names += [{}] * (len(self.blobs) - len(names))
         fields = {"param": [name | {"lr_mult": 0} for name in names]}
         fields |= {k: v for k, v in self.fields.items() if k != "param"}

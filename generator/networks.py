@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 
-from . import paper
-from .errors import UserError
+from . import names, paper
+from .errors import lookup
 from .layers import Enum, Fields, Layer, Shape
 from .sequence import (
     PASSED,
@@ -64,7 +63,7 @@ def batch_norm(blob: str) -> list[Layer]:
 def max_pool(name: str, kernel_size: int = 2, stride: int = 2) -> list[Layer]:
     """Max pooling of the layer `name`; sizes in pixels, square, rounded up."""
     fields = {"pool": Enum("MAX"), "kernel_size": kernel_size, "stride": stride}
-    top = f"{name}/pool"
+    top = names.pooling(name)
     return [Layer(top, "Pooling", (), (top,), {"pooling_param": fields})]
 
 
@@ -72,7 +71,7 @@ def inner_product(name: str, num_output: int, dropout: float = 0.5) -> list[Laye
     """An inner product, its ReLU, and dropout where there is any."""
     layers = [scores(name, num_output)[0], relu(name)]
     if dropout:
-        top, ratio = f"{name}/dropout", {"dropout_ratio": dropout}
+        top, ratio = names.dropout(name), {"dropout_ratio": dropout}
         layers.append(Layer(top, "Dropout", (), (top,), {"dropout_param": ratio}))
     return layers
 
@@ -84,15 +83,21 @@ def scores(name: str, num_output: int) -> list[Layer]:
     return [Layer(name, "InnerProduct", (), (name,), fields)]
 
 
+def softmax(scores: str, shape: Shape) -> Layer:
+    """The class probabilities of scores; shape: of their blob."""
+    prob = names.PROBABILITIES
+    return Layer(prob, "Softmax", (scores,), (prob,), {}, shape)
+
+
 def scaled_image(network_image: Activation, scale: float = PIXEL_SCALE) -> Layer:
     """data/scaled: the mean-subtracted image in units of [0, 1]."""
     blob = network_image.blob
-    top, power = f"{blob}/scaled", {"power_param": {"scale": scale}}
+    top, power = names.scaled(blob), {"power_param": {"scale": scale}}
     return Layer(top, "Power", (blob,), (top,), power, network_image.shape)
 
 
 def relu(blob: str) -> Layer:
-    return Layer(f"{blob}/relu", "ReLU", (blob,), (blob,))
+    return Layer(names.relu(blob), "ReLU", (blob,), (blob,))
 
 
 def multipliers(rate: float = 1.0, count: int = 2) -> list[Fields]:
@@ -184,7 +189,7 @@ def _head(output: Activation) -> tuple[Layer, ...]:
     bottoms = (output.blob, "label")
     test = {"include": {"phase": Enum("TEST")}}
     layers = [
-        Layer("loss", "SoftmaxWithLoss", bottoms, ("loss",)),
+        Layer("loss", names.CLASSIFICATION, bottoms, ("loss",)),
         Layer("accuracy", "Accuracy", bottoms, ("accuracy",), test),
     ]
     if output.shape[0] > 10:
@@ -200,9 +205,9 @@ def vgg_macro_layer(
     index: int, convolutions: int, num_output: int, normalised: bool = False
 ) -> list[Layer]:
     """`convolutions` 3x3 convolutions conv<index>_1, ... and 2x2 max pooling."""
-    names = [f"conv{index}_{i + 1}" for i in range(convolutions)]
-    pieces = [conv(name, num_output, normalised=normalised) for name in names]
-    return [layer for piece in pieces for layer in piece] + max_pool(names[-1])
+    numbered = [f"conv{index}_{i + 1}" for i in range(convolutions)]
+    pieces = [conv(name, num_output, normalised=normalised) for name in numbered]
+    return [layer for piece in pieces for layer in piece] + max_pool(numbered[-1])
 
 
 ILSVRC12 = DataSet(
@@ -431,14 +436,5 @@ NETWORKS = {
 
 
 def find_network(name: str) -> Network:
-    """The built-in network of that name; raises UserError naming the known ones."""
+    """Returns a built-in network by its name; raises UserError, naming those known."""
     return lookup("network", name, NETWORKS)
-
-
-def lookup(kind: str, name: str, known: dict):
-    """`known[name]`, or a UserError that lists the known names and the nearest."""
-    if name in known:
-        return known[name]
-    nearest = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    hint = f"; did you mean {nearest[0]}?" if nearest else "."
-    raise UserError(f"unknown {kind} '{name}'{hint} Known: {', '.join(known)}.")

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from . import layout
 from .errors import UserError
 from .sequence import Network
 from .training import WHY_JOINT, WHY_STACKED, joint_rate, stacked_rate
@@ -129,7 +130,7 @@ def family(variant: Variant) -> str:
 
 def path_of(root: Path, net: str) -> Path:
     """Where the file is. root: the folder that solvers/ is in."""
-    return root / "solvers" / net / "rates.json"
+    return root / layout.rates_path(net)
 
 
 def read_found(root: Path, net: str, max_depth: int | None) -> Found:

@@ -128,8 +128,8 @@ def upgraded(network, path: Path):
                 f"Caffe did not upgrade {path} within {UPGRADE_SECONDS} seconds."
             ) from None
         if not new.is_file():
-            said = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()
-            fatal = next((line for line in said if line[:1] == "F"), said[0])
+            lines = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()
+            fatal = next((line for line in lines if line[:1] == "F"), lines[0])
             raise UserError(
                 f"Caffe refuses to upgrade {path}: {fatal.partition('] ')[2] or fatal}"
             )

@@ -112,6 +112,10 @@ class DataSet:
     center_square: bool = False
     few_labels: FewLabels | None = None
 
+    layers_before = ()
+    """Of its own, a built-in network has nothing but data layers before the first
+    macro-layer."""
+
     def layers(
         self, image: Activation, batch_size: int, label: bool, decoded: bool
     ) -> list[Layer]:
@@ -200,14 +204,15 @@ class DataSet:
 
 
 @dataclass(frozen=True)
-class GivenData:
+class UserData:
     """The data layers of a user's file, and what else stands before its first layer.
 
-    train_images: 0 where no data set is read, as by an Input layer; counted: False
-        where it is an assumption. test_images: 0 where the file has no test phase.
+    layers_before: all that stands there. train_images: 0 where no data set is read, as
+        by an Input layer; counted: False where it is an assumption. test_images: 0
+        where the file has no test phase.
     """
 
-    given: tuple[Layer, ...]
+    layers_before: tuple[Layer, ...]
     train_batch: int = 1
     train_images: int = 0
     test_batch: int = 1
@@ -219,8 +224,8 @@ class GivenData:
     ) -> list[Layer]:
         """As they are given; without labels, what nobody reads then is silenced."""
         if label:
-            return list(self.given)
-        sources = [layer for layer in self.given if not layer.bottoms]
+            return list(self.layers_before)
+        sources = [layer for layer in self.layers_before if not layer.bottoms]
         silences = []
         unread = {
             phase: tuple(
@@ -300,7 +305,7 @@ class Network:
     title: str
     image: Activation
     pixel_scale: float
-    data: DataSet | GivenData
+    data: DataSet | UserData
     macro_layers: tuple[MacroLayer, ...]
     scores: Activation | None
     head: tuple[Layer, ...]

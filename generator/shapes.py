@@ -140,10 +140,10 @@ def inferred(layer: Layer, shape: Shape) -> tuple[Shape, tuple[Shape, ...]]:
     top, blobs = KNOWN[layer.type](layer, shape)
     if not top or min(top) < 1:
         raise ShapeError(f"makes {top} of {shape}: nothing is left")
-    for each in (top, *blobs):
-        if prod(each) > MAX_COUNT:
+    for blob in (top, *blobs):
+        if prod(blob) > MAX_COUNT:
             raise ShapeError(
-                f"needs a blob of {prod(each):,} numbers; Caffe counts to {MAX_COUNT:,}"
+                f"needs a blob of {prod(blob):,} numbers; Caffe counts to {MAX_COUNT:,}"
             )
     return top, blobs
 

@@ -216,7 +216,7 @@ def checked(shape: Shape, blob: str) -> Shape:
     return shape
 
 
-def exists(path: str) -> bool:
+def is_file_name(path: str) -> bool:
     """Whether an argument names a file rather than a built-in network."""
     if "/" in path or path.endswith((".prototxt", ".pbtxt")):
         return True

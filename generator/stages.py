@@ -1,27 +1,21 @@
-"""Which network each stage trains and with which solver (Section 4.1, Table A-1).
+"""The networks of the stages, and those for inference: what is generated.
 
-Stage 0 trains the plain classifier (ours), 1 initialises, 2 trains the layerwise
-decoders, 3 the stacked decoder, 4 everything.
+Which stages there are and what they work on is `recipe`'s.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from math import ceil
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 
-from . import ladder, paper
+from . import ladder, layout, names
 from .convolutional import fully_convolutional
+from .decoder import Decoding, decoder
+from .encoder import encoder, frozen_encoder, tapped
 from .errors import UserError
-from .layers import PHASES, Enum, Fields, Layer, Section
-from .mirror import (
-    Decoding,
-    decoder,
-    encoder,
-    frozen_encoder,
-    image_target,
-    loss,
-    tapped,
-)
+from .inference import DUMP_PREFIX, UNITS, dumped, for_inference, image_input, scored
+from .layers import PHASES, Fields, Layer, Section
+from .recipe import STAGES, own_stages
 from .sequence import Network
+from .solvers import SolverFile, folder, solver
 from .variants import Variant
 
 
@@ -49,33 +43,6 @@ class NetworkFile:
 
 
 @dataclass(frozen=True)
-class SolverFile:
-    """A stage's solver to be rendered.
-
-    path, net, prefix: relative to the project's root, where `caffe train` runs.
-    test_iter * the network's test batch covers the test set once; 0: there is none.
-    given: the fields of a user's own solver, which stand for all the others.
-    """
-
-    path: str
-    purpose: str
-    why: str
-    net: str
-    prefix: str
-    base_lr: float
-    step_values: tuple[int, ...]
-    momentum: float
-    weight_decay: float
-    iter_size: int
-    max_iter: int
-    display: int
-    snapshot: int
-    test_iter: int
-    test_interval: int
-    given: Fields = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Plan:
     """Everything that is generated for one network, variant and decoding depth."""
 
@@ -85,15 +52,17 @@ class Plan:
     networks: tuple[NetworkFile, ...]
     solvers: tuple[SolverFile, ...]
 
-
-def folder(network: Network, variant: Variant, depth: int) -> str:
-    """<net>/<variant>, with depth<N>/ below it where N is not the default."""
-    base = f"{network.name}/{variant.name}"
-    return base if depth == network.depth else f"{base}/depth{depth}"
+    def without(self, kinds: Collection[str]) -> "Plan":
+        """Returns the plan without the networks of some kinds."""
+        kept = tuple(file for file in self.networks if file.kind not in kinds)
+        return replace(self, networks=kept)
 
 
 def plan(network: Network, variant: Variant, depth: int | None = None) -> Plan:
-    """What is generated for a variant; depth: None for the network's default."""
+    """Returns what is generated for a variant; depth: None for the network's default.
+
+    Raises UserError where a user's network has a name that augmentation gives.
+    """
     return _Planner(network, variant, depth or network.depth).plan()
 
 
@@ -107,21 +76,18 @@ class _Planner:
         self._switches = depth if variant.switches else 0
 
     def plan(self) -> Plan:
+        stages = own_stages(self._variant)
+        trained = {stage.network for stage in stages}
         networks = [self.train_val()]
-        stages = [4]
-        if not self._variant.has_decoder:
-            stages.insert(0, 0)
-        if self._variant.stacked:
+        if names.DECODER_ALONE in trained:
             networks.append(self.decoder_alone())
-            stages.insert(0, 3)
-        if self._variant.layerwise is self._variant and self._variant.has_decoder:
+        if names.PRETRAIN in trained:
             networks.append(self.pretrain())
-            stages.insert(0, 2)
         networks.append(self.deploy())
-        networks += self.deploy_conv()
         if self._variant.has_decoder:
-            networks.append(self.reconstruct())
-            networks += self.dump()
+            networks += [self.reconstruct(), *self.dump()]
+        else:
+            networks += self.deploy_conv()
         if self._network.training is None:
             stages = []
         solvers = tuple(
@@ -139,7 +105,7 @@ class _Planner:
             network = tapped(network, depth)
         switches = 0 if variant.ladder else self._switches
         layers = [
-            self._data(4, label=True),
+            self._data(4),
             *encoder(network, network.max_depth, switches),
         ]
         head = Section(self._head_title, network.head)
@@ -154,14 +120,14 @@ class _Planner:
                 layers += decoder(network, variant, depth, decoding)
             else:
                 purpose = "Stages 0 and 4: the classifier alone."
-        return self._file("train_val", purpose, layers)
+        return self._file(names.TRAIN_VAL, purpose, layers)
 
     def decoder_alone(self) -> NetworkFile:
         """Stage 3: the stacked decoder is trained, the encoder fixed."""
         purpose = "Stage 3: the stacked decoder is trained, the encoder is fixed."
         decoding = Decoding(self._loss_weights)
-        layers = [self._data(3, label=False), *self._frozen(decoding, noisy=True)]
-        return self._file("decoder", purpose, layers)
+        layers = [self._data(3), *self._frozen(decoding, noisy=True)]
+        return self._file(names.DECODER_ALONE, purpose, layers)
 
     def pretrain(self) -> NetworkFile:
         """Stage 2: every macro-layer's decoder is trained independently of the others.
@@ -175,14 +141,14 @@ class _Planner:
             rates = tuple(rate / base for rate in training.layerwise_lr)
         decoding = Decoding((1,), rates)
         layers = [
-            self._data(2, label=False),
+            self._data(2),
             *self._frozen(decoding, noisy=True, variant=self._variant.unstacked),
         ]
         purpose = (
             "Stage 2: every macro-layer's decoder is trained on its own, the encoder"
             " fixed."
         )
-        return self._file("pretrain", purpose, layers)
+        return self._file(names.PRETRAIN, purpose, layers)
 
     # --- inference
 
@@ -191,15 +157,15 @@ class _Planner:
         network = self._network
         layers = [
             image_input(network),
-            *_scored(network, encoder(network, network.max_depth, self._switches)),
+            *scored(network, encoder(network, network.max_depth, self._switches)),
         ]
         purpose = f"Inference: {network.image.blob} -> "
         found = [layer.tops[0] for layer in layers[-1].layers if layer.tops]
         purpose += found[-1] if found else "scores"
         if self._variant.has_decoder:
             layers += self._decoder(Decoding(None))
-            purpose += f" and dec:{network.image.name}, {_UNITS}"
-        return self._file("deploy", purpose + ".", for_inference(layers))
+            purpose += f" and {names.decoded(network.image.name)}, {UNITS}"
+        return self._file(names.DEPLOY, purpose + ".", for_inference(layers))
 
     def deploy_conv(self) -> list[NetworkFile]:
         """Class probabilities of an image of any size, averaged over the grid
@@ -209,17 +175,19 @@ class _Planner:
             return []
         purpose = (
             "Inference on images of any size, the class scores averaged over the grid:"
-            f" {self._network.image.blob} -> prob."
+            f" {self._network.image.blob} -> {names.PROBABILITIES}."
         )
         sections = [image_input(self._network), *layers]
-        return [self._file("deploy_conv", purpose, for_inference(sections))]
+        return [self._file(names.DEPLOY_CONV, purpose, for_inference(sections))]
 
     def reconstruct(self) -> NetworkFile:
         """Inference without the classifier: encoder, fixed, and decoder."""
         layers = [image_input(self._network), *self._frozen(Decoding(None))]
         image = self._network.image
-        purpose = f"Reconstruction: {image.blob} -> dec:{image.name}, {_UNITS}."
-        return self._file("reconstruct", purpose, layers)
+        purpose = (
+            f"Reconstruction: {image.blob} -> {names.decoded(image.name)}, {UNITS}."
+        )
+        return self._file(names.RECONSTRUCT, purpose, layers)
 
     def dump(self) -> list[NetworkFile]:
         """Image and reconstruction side by side, written to files; only for images
@@ -231,14 +199,14 @@ class _Planner:
         if "mean" in (image.blob, *tops):
             return []
         layers = [image_input(self._network, "mean"), *self._frozen(Decoding(None))]
-        made = {layer.name for section in layers for layer in section.layers}
-        pairs = [la for la in dumped(self._network) if la.name not in made]
+        known = {layer.name for section in layers for layer in section.layers}
+        pairs = [la for la in dumped(self._network) if la.name not in known]
         layers.append(Section("image and reconstruction", tuple(pairs)))
         purpose = (
             f"Writes image and reconstruction side by side to {DUMP_PREFIX}; mean: the"
             f" mean image, in the units of {image.blob}."
         )
-        return [self._file("dump", purpose, layers)]
+        return [self._file(names.DUMP, purpose, layers)]
 
     # --- parts
 
@@ -277,11 +245,12 @@ class _Planner:
         known = self._network.scores and not self._network.limit
         return "classification loss" if known else "further layers"
 
-    def _data(self, stage: int, label: bool) -> Section:
+    def _data(self, stage: int) -> Section:
         training = self._network.training
         batch_size = training.schedules[stage].batch_size if training else 1
         image = self._network.image
         decoded = self._variant.has_decoder
+        label = not STAGES[stage].fixed_encoder
         layers = self._network.data.layers(image, batch_size, label, decoded)
         return Section("data", tuple(layers))
 
@@ -289,7 +258,7 @@ class _Planner:
         place = folder(self._network, self._variant, self._depth)
         fields = dict(self._network.fields)
         file = NetworkFile(
-            f"models/{place}/{kind}.prototxt",
+            layout.network_path(place, kind),
             fields.pop("name", place),
             purpose,
             tuple(section for section in sections if section.layers),
@@ -302,182 +271,15 @@ class _Planner:
 def _check_unique(file: NetworkFile) -> None:
     """Raises UserError where augmentation gives a name that a user's file has."""
     for phase in PHASES:
-        made: dict[str, str] = {}
+        makers: dict[str, str] = {}
         for layer in file.layers:
             if not layer.in_phase(phase):
                 continue
             for top in layer.tops:
-                if top in made and top not in layer.bottoms:
+                if top in makers and top not in layer.bottoms:
                     raise UserError(
-                        f"the layers '{made[top]}' and '{layer.name}' would both make"
+                        f"the layers '{makers[top]}' and '{layer.name}' would both make"
                         f" the blob '{top}' in {file.kind}.prototxt; give the network's"
                         " own another name."
                     )
-                made[top] = layer.name
-
-
-_UNITS = "the image in units of [0, 1], less the mean"
-
-
-def for_inference(sections: Iterable[Section]) -> list[Section]:
-    """The same without multipliers and fillers."""
-    return [
-        Section(section.title, tuple(layer.for_inference() for layer in section.layers))
-        for section in sections
-    ]
-
-
-def image_input(network: Network, *others: str) -> Section:
-    """One image, mean-subtracted, BGR, in units of 0..255; others of its shape."""
-    shape = {"shape": {"dim": [1, *network.image.shape]}}
-    layers = [
-        Layer(blob, "Input", (), (blob,), {"input_param": shape}, network.image.shape)
-        for blob in (network.image.blob, *others)
-    ]
-    return Section("data", tuple(layers))
-
-
-TRAINED_ONLY = ("Accuracy", "Silence", "HDF5Output")
-
-
-def _scored(network: Network, sections: list[Section]) -> list[Section]:
-    """Without what needs labels; with probabilities where there are scores.
-
-    The last section holds what follows the scores; it may be empty.
-    """
-    before = [layer for layer in _given(network) if layer.bottoms]
-    known = {network.image.blob}
-    result = [
-        Section(title, _computable(layers, known))
-        for title, layers in [
-            ("before the first macro-layer", before),
-            *((section.title, section.layers) for section in sections),
-        ]
-    ]
-    after = _computable(network.head, known)
-    scores = network.scores
-    softened = any(layer.type == "Softmax" for layer in after)
-    if scores and not softened:
-        prob = Layer("prob", "Softmax", (scores.blob,), ("prob",), {}, scores.shape)
-        after = (*after, prob)
-    return [*result, Section("class probabilities", after)]
-
-
-def _given(network: Network) -> tuple[Layer, ...]:
-    return getattr(network.data, "given", ())
-
-
-def _computable(layers: Iterable[Layer], known: set[str]) -> tuple[Layer, ...]:
-    """Those that the known blobs suffice for, in the test phase; theirs are known,
-    too, then."""
-    kept = []
-    for layer in layers:
-        trained = layer.type in TRAINED_ONLY or layer.type.endswith("Loss")
-        if trained or not layer.bottoms or not layer.in_phase("TEST"):
-            continue
-        if known.issuperset(layer.bottoms):
-            kept.append(layer)
-            known.update(layer.tops)
-    return tuple(kept)
-
-
-DUMP_PREFIX = "dump/dec_data_add-mean/"
-
-
-def dumped(network: Network) -> list[Layer]:
-    """Adds the mean to both, puts them side by side, writes them; and their loss."""
-    image = network.image
-    copy = f"dec:{image.name}"
-    _, target = image_target(network)
-    layers = loss(network, image, copy, 1)
-    mean = "mean"
-    if network.pixel_scale != 1:
-        mean = "mean/scaled"
-        scale = {"power_param": {"scale": network.pixel_scale}}
-        layers.append(Layer(mean, "Power", ("mean",), (mean,), scale, image.shape))
-    pixels = []
-    for blob in (target, copy):
-        name = f"{blob}/add-mean"
-        add = {"eltwise_param": {"operation": Enum("SUM")}}
-        layers.append(Layer(name, "Eltwise", (blob, mean), (name,), add, image.shape))
-        pixels.append(name)
-    pair = f"dec:pair@{pixels[0]}"
-    beside = (*image.shape[:2], 2 * image.shape[2])
-    layers.append(
-        Layer(
-            pair,
-            "Concat",
-            tuple(pixels),
-            (pair,),
-            {"concat_param": {"axis": 3}},
-            beside,
-        )
-    )
-    fields = {"image_output_param": {"output_prefix": DUMP_PREFIX}}
-    dump = f"dec:dump@{pixels[0]}"
-    return [*layers, Layer(dump, "ImageOutput", (pair,), (), fields)]
-
-
-# --- solvers
-
-_PURPOSE = {
-    0: "Stage 0: trains the plain classifier.",
-    2: "Stage 2: trains the layerwise decoders, the encoder fixed.",
-    3: "Stage 3: trains the stacked decoder, the encoder fixed.",
-    4: "Stage 4: trains encoder, classifier and decoder together.",
-}
-_NET = {0: "train_val", 2: "pretrain", 3: "decoder", 4: "train_val"}
-
-
-def solver(network: Network, variant: Variant, depth: int, stage: int) -> SolverFile:
-    """The solver of a stage; the network has a data set to train with."""
-    schedule = network.training.schedules[stage]
-    data = network.data
-    place = folder(network, variant, depth)
-    update = schedule.batch_size * schedule.iter_size
-    epoch = data.train_images / update
-    # Caffe tests after the last iteration only where the interval divides it
-    test_interval = ceil(schedule.epochs * epoch / schedule.tests)
-    max_iter = test_interval * schedule.tests
-    purpose = _PURPOSE[stage]
-    images = f"{update} images an update"
-    few = getattr(data, "few_labels", None)
-    if few and stage in (0, 4):
-        half = schedule.batch_size // 2 * schedule.iter_size
-        images = f"{half} images with labels an update"
-        if variant.has_decoder:
-            images += f", {update - half} without"
-    if stage == 4 and not variant.has_decoder:
-        purpose = "Stage 4: the control, the classifier is trained further as it is."
-    return SolverFile(
-        path=f"solvers/{place}/stage{stage}.prototxt",
-        purpose=purpose,
-        why=f"{schedule.why}. {images}, {schedule.epochs:g} epochs"
-        + (f" of {data.train_images:,} images." if few else "."),
-        net=f"models/{place}/{_NET[stage]}.prototxt",
-        prefix=f"runs/{place}/stage{stage}/snapshot",
-        base_lr=schedule.base_lr,
-        step_values=tuple(round(step * epoch) for step in schedule.steps),
-        momentum=paper.MOMENTUM,
-        weight_decay=schedule.weight_decay,
-        iter_size=schedule.iter_size,
-        max_iter=max_iter,
-        display=schedule.display,
-        snapshot=ceil(max_iter / schedule.snapshots),
-        test_iter=ceil(data.test_images / data.test_batch),
-        test_interval=test_interval,
-        given=_own_solver(network) if stage == 0 else {},
-    )
-
-
-_REPLACED = (
-    *("net", "net_param", "train_net", "train_net_param", "test_net"),
-    *("test_net_param", "snapshot_prefix", "solver_mode", "device_id", "random_seed"),
-    *("weights", "train_state", "test_state", "snapshot_format"),
-)
-"""What the stage decides, whatever a user's solver says."""
-
-
-def _own_solver(network: Network) -> Fields:
-    own = network.training.solver
-    return {key: value for key, value in own.items() if key not in _REPLACED}
+                makers[top] = layer.name

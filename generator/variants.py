@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from .networks import lookup
+from .errors import lookup
 
 
 @dataclass(frozen=True)
@@ -68,5 +68,5 @@ VARIANTS = {
 
 
 def find_variant(name: str) -> Variant:
-    """The variant of that name; raises UserError naming the known ones."""
+    """Returns a variant by its name; raises UserError naming the known ones."""
     return lookup("variant", name, VARIANTS)

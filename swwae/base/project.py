@@ -9,7 +9,15 @@ from pathlib import Path
 
 from swwae.launch import BUILD_COMMAND, INSTALL_COMMAND, ROOT
 
-__all__ = ["BUILD_COMMAND", "CAFFE", "INSTALL_COMMAND", "ROOT", "RUNS", "relative"]
+__all__ = [
+    "BUILD_COMMAND",
+    "CAFFE",
+    "INSTALL_COMMAND",
+    "ROOT",
+    "RUNS",
+    "locate",
+    "relative",
+]
 
 CAFFE = ROOT / "build" / "caffe" / "bin" / "caffe"
 """The program of the patched Caffe."""
@@ -22,3 +30,10 @@ def relative(path: Path) -> str:
     """Returns the path as people and status.json see it: relative to the root."""
     path = Path(os.path.abspath(path))
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+def locate(path: Path | str) -> Path:
+    """Returns the path as it is given where there is something, or nothing in the
+    project either; else relative to the project's root."""
+    path = Path(path).expanduser()
+    return ROOT / path if not path.exists() and (ROOT / path).exists() else path

@@ -17,6 +17,7 @@ from swwae.experiments.demonstration import (
     measure_all,
 )
 from swwae.images import grid
+from swwae.images.database import first_of_each_class
 
 
 def picture(net: str, count: int) -> Image.Image:
@@ -26,22 +27,12 @@ def picture(net: str, count: int) -> Image.Image:
         for name in AUGMENTED:
             model = Model(net, name, depth)
             images = model.images("val")
-            chosen = one_of_each_class(images, count)
-            originals, copies, _ = reconstruct(model, chosen)
+            chosen = first_of_each_class(images, count).values()
+            originals, copies, _ = reconstruct(model, [image for _, image in chosen])
             if not rows:
                 rows.append(("original", originals))
             rows.append((f"{name}\nfrom pool{depth}", copies))
     return grid.grid(rows, grid.default_scale(rows[0][1][0].shape[1]))
-
-
-def one_of_each_class(images, count: int) -> list:
-    """The first image of each label, `count` of them, in the order of the labels."""
-    first: dict = {}
-    for image, label in images:
-        first.setdefault(label, image)
-        if len(first) == count:
-            break
-    return [first[label] for label in sorted(first)]
 
 
 def main() -> int:

@@ -7,35 +7,12 @@ from pathlib import Path
 from generator.paper import TABLE_1_TRAIN_IMAGES
 from swwae.base.files import check_writable, write_json
 from swwae.base.progress import Counter
-from swwae.base.project import CAFFE, relative
+from swwae.base.project import CAFFE
 from swwae.commands.options import add_model_arguments
 from swwae.engine import devices
-from swwae.evaluation import paper_table, results
-from swwae.evaluation.evaluate import entry, evaluate, selected
+from swwae.evaluation import paper_table
+from swwae.evaluation.evaluate import describe, evaluation
 from swwae.evaluation.model import SCHEMES
-
-
-def describe(result: dict) -> str:
-    """A result for a person."""
-    l2 = result["recon_l2"]
-    lines = [
-        f"{result['net']} {result['variant']}, {result['scheme']},"
-        f" {result['images']} {result['split']} images, {result['weights']}",
-        f"  top-1 error     {result['top1_error']:.2f} %",
-        f"  top-5 error     {result['top5_error']:.2f} %",
-    ]
-    if l2 is not None:
-        depth = result["depth"]
-        place = f"macro-layer {depth}" if depth else "the network's default depth"
-        lines.append(
-            f"  reconstruction  {l2:.4g}  (mean ||x^ - x||^2, pixels in [0, 1],"
-            f" decoded from {place})"
-        )
-    elif result["scheme"] == "convolution":
-        lines.append("  reconstruction  none: this scheme's network has no decoder")
-        if not result["mirrored"]:
-            lines.append("  mirror images   none: it was not trained on any")
-    return "\n".join(lines)
 
 
 def _arguments() -> argparse.Namespace:
@@ -104,27 +81,15 @@ def main() -> int:
         options.weights,
         gpus[0] if gpus else None,
     )
-    owner = results.owner(model.weights_file)
-    checksum = results.checksum_of(model.weights_file) if owner else ""
-    images = model.images(options.split)
-    total = len(images)
-    places = selected(total, options.images, options.seed, options.limit)
-    drawn = options.images is not None and options.images < total
-    which = f"{len(places):,} of {total:,} {options.split} images"
-    print(
-        f"{options.scheme}, {which}{f', seed {options.seed}' if drawn else ''}, from"
-        f" {relative(images.path)}, on the {device}",
-        file=sys.stderr,
+    planned = evaluation(
+        model, options.split, options.images, options.seed, options.limit
     )
-    errors = evaluate(
-        model, images, places, options.batch, Counter(len(places), "images")
-    )
-    result = entry(model, options.split, options.seed if drawn else None, errors)
+    print(f"{planned}, on the {device}", file=sys.stderr)
+    result = planned.run(options.batch, Counter(len(planned.places), "images"))
     print(describe(result))
     if options.compare is not None:
         print(f"\n{paper_table.comparison([*others, result])}")
     if options.json:
         write_json(options.json, result)
-    if owner is not None and options.limit is None:
-        results.record(owner, result, checksum)  # where tools/report.py looks
+    planned.record(result)
     return 0

@@ -13,8 +13,12 @@ from pathlib import Path
 from generator.errors import UserError
 from swwae.base import files
 from swwae.base.project import relative
+from swwae.commands.normalisation_options import (
+    add_normalisation_arguments,
+    any_normalisation_argument,
+    normalisation,
+)
 from swwae.exchange.exporting import export_onnx, export_safetensors, load
-from swwae.exchange.importing import add_normalisation_arguments, chosen_normalisation
 from swwae.nets.deployed import deployed
 
 PARTS = ("encoder", "decoder", "both")
@@ -47,7 +51,7 @@ def main() -> int:
         parser.error(f"--out {options.out}: a .safetensors or an .onnx is expected")
     if options.raw and kind != ".onnx":
         parser.error("--raw is for .onnx")
-    if kind == ".onnx" and (options.mean or options.std or options.bgr or options.rgb):
+    if kind == ".onnx" and any_normalisation_argument(options):
         parser.error("--mean, --std, --rgb and --bgr are for .safetensors")
     if kind == ".onnx" and importlib.util.find_spec("onnx") is None:
         raise UserError(
@@ -64,7 +68,7 @@ def main() -> int:
             f"--part {part}: {net.variant} has no decoder; name another --variant."
         )
     print(f"reading {relative(options.file)} for {net.path}", flush=True)
-    pixels = chosen_normalisation(options, net)
+    pixels = normalisation(options, net)
     built = load(net, options.file)
     if kind == ".onnx":
         lines = export_onnx(net, built, part, options.raw, options.out)

@@ -7,28 +7,20 @@ instead of normalised RGB. A .caffemodel, old formats included, is copied by nam
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from generator.errors import UserError
 from swwae.base import files
 from swwae.base.project import relative
-from swwae.exchange.importing import (
+from swwae.commands.normalisation_options import (
     add_normalisation_arguments,
-    border_remark,
-    chosen_normalisation,
-    from_caffemodel,
-    from_state_dict,
+    any_normalisation_argument,
+    normalisation,
 )
-from swwae.exchange.state_dict import SUFFIXES, read_state_dict
+from swwae.exchange.importing import import_weights
+from swwae.exchange.torch_files import SUFFIXES
 from swwae.nets import weights
 from swwae.nets.deployed import deployed
-
-
-def named(names: Sequence[str]) -> str:
-    """fc6, fc7, fc8, or the first few of more."""
-    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return ", ".join(names[:6]) + more if names else "none"
 
 
 def main() -> int:
@@ -51,7 +43,7 @@ def main() -> int:
             f"{options.file}: a state dict ({', '.join(SUFFIXES)}) or a .caffemodel is"
             " expected."
         )
-    if caffemodel and (options.mean or options.std or options.bgr or options.rgb):
+    if caffemodel and any_normalisation_argument(options):
         parser.error(
             "--mean, --std, --rgb and --bgr are for state dicts; a .caffemodel is"
             " copied as it is"
@@ -61,24 +53,8 @@ def main() -> int:
     files.check_writable(options.out)
     net = deployed(options.net, options.variant, options.depth)
     print(f"reading {relative(options.file)} for {net.path}", flush=True)
-    if caffemodel:
-        given = weights.load(options.file)
-        result, comparison = from_caffemodel(given, net, options.file)
-        lines = [
-            f"copied as they are: {named(comparison.copied)}",
-            f"missing, left to the fillers: {named(comparison.missing)}",
-            f"unused: {named(comparison.unused)}",
-        ]
-        del given
-    else:
-        state = read_state_dict(options.file)
-        pixels = chosen_normalisation(options, net)
-        result, folded = from_state_dict(state, net, pixels)
-        lines = [
-            f"images were {pixels}; now {net.pixels}: folded into {folded.layer}",
-            border_remark(folded, net, pixels),
-        ]
-        del state
+    pixels = None if caffemodel else normalisation(options, net)
+    result, lines = import_weights(options.file, net, pixels)
     written = [layer.name for layer in result.layer]
     total = weights.count(s for name in written for s in net.parameters[name])
     weights.save(result, options.out)

@@ -10,9 +10,7 @@ from pathlib import Path
 
 from generator.errors import UserError
 from swwae.base import files
-from swwae.base.project import relative
-from swwae.nets import building, weights
-from swwae.nets.convolution import converted, transposed_layers
+from swwae.nets.convolution import convert_file
 from swwae.runs.run import Run
 
 
@@ -39,17 +37,7 @@ def main() -> int:
             f"{stage.title} has not been run: give --weights FILE, or run"
             f" {stage.command}"
         )
-    path = stage.models / "deploy_conv.prototxt"
-    if not path.is_file():
-        raise UserError(
-            f"the network {relative(path)} is missing: run {stage.generator_command}"
-            " (networks without convolutions or class scores have none)."
-        )
-    transposed = transposed_layers(stage.models / "deploy.prototxt")
-    result, changed = converted(
-        weights.load(source), building.parameter_shapes(path), transposed
-    )
-    weights.save(result, options.out)
-    print(f"{options.out}: {len(result.layer)} layers for {relative(path)}")
+    written, changed = convert_file(options.net, source, options.out)
+    print(f"{options.out}: {written}")
     print(f"  convolutions now: {', '.join(changed) or 'none'}")
     return 0

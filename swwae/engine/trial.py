@@ -13,6 +13,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 from generator.errors import UserError
+from generator.names import DECODER, RECONSTRUCTION
 from swwae.base.files import whole_file
 from swwae.base.project import CAFFE, relative
 from swwae.engine.log import (
@@ -23,12 +24,6 @@ from swwae.engine.log import (
     parse_line,
 )
 from swwae.engine.process import running
-
-RECONSTRUCTION = "dec:loss@"
-"""How the names of the reconstruction losses begin, and so do their blobs'."""
-
-CLASSIFICATION = "SoftmaxWithLoss"
-"""The type of the classification loss."""
 
 
 @dataclass
@@ -143,7 +138,7 @@ def reconstructions(net: caffe_pb2.NetParameter) -> list[Reconstruction]:
         if layer.name.startswith(RECONSTRUCTION):
             weight = _decimal(layer.loss_weight[0]) if layer.loss_weight else 1.0
             found.append((layer.top[0], rate, weight))
-        elif layer.name.startswith("dec:") and layer.param:
+        elif layer.name.startswith(DECODER) and layer.param:
             rate = _decimal(layer.param[0].lr_mult)
     return [
         Reconstruction(index, *values) for index, values in enumerate(reversed(found))

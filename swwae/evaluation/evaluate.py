@@ -1,12 +1,8 @@
 """Classification errors and reconstruction error of a trained network."""
 
-from collections.abc import (
-    Callable,
-    Iterable,
-    Iterator,
-    Sequence,
-)
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +10,8 @@ import numpy as np
 from generator.errors import UserError
 from swwae.base.project import relative
 from swwae.evaluation import results
-from swwae.evaluation.model import SCHEMES, Model, squared_error
+from swwae.evaluation.model import SCHEMES, Model
+from swwae.evaluation.reconstruct import squared_error
 from swwae.images.database import Database
 from swwae.images.loader import prepared
 from swwae.runs.run import Run
@@ -26,7 +23,7 @@ MOST_WAITING = 400
 def selected(
     total: int, images: int | None = None, seed: int = 0, limit: int | None = None
 ) -> Sequence[int]:
-    """Places, ascending, of the images to classify among `total`.
+    """Returns places, ascending, of the images to classify among `total`.
 
     images: so many are drawn without repetition, the same ones for a seed everywhere
     and always (all where there are no more); None: all. limit: the first so many of
@@ -47,12 +44,13 @@ def evaluate(
     batch: int | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict:
-    """Errors in percent, and the mean of ||x^ - x||^2, over the images.
+    """Returns errors in percent, and the mean of ||x^ - x||^2, over the images.
 
     Keys: images, top1_error, top5_error, recon_l2 (None without a decoder). A class
     whose score equals the label's counts as ranked above it. places: those of the
     images alone. batch: images at a time, None for what memory allows. progress: is
-    told how many images are done.
+    called with the number of images that are done. Raises UserError where an image
+    cannot be read, or has another data set's label.
     """
     places = range(len(images)) if places is None else places
     if not len(places):
@@ -63,7 +61,7 @@ def evaluate(
     size = model.batch_size if batch is None else lambda shape: batch
     with closing(prepared(images, images.keys(places))) as reading:
         for chunk in batches(enumerate(reading), size):
-            own = [place for place, _ in chunk]
+            ranked = [place for place, _ in chunk]
             pixels = np.stack([image for _, (image, _) in chunk])
             labels = np.array([label for _, (_, label) in chunk])
             data = images.preprocessing.centred(pixels)
@@ -75,9 +73,9 @@ def evaluate(
                     f"{images.path} has label {foreign[0]}, the network {classes}"
                     " classes: it is another data set's."
                 )
-            ranks[own] = label_rank(output.probabilities, labels)
+            ranks[ranked] = label_rank(output.probabilities, labels)
             if model.decodes:
-                l2[own] = squared_error(output.reconstructions, data)
+                l2[ranked] = squared_error(output.reconstructions, data)
             done += len(chunk)
             progress(done)
     return {
@@ -89,9 +87,12 @@ def evaluate(
 
 
 def label_rank(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(N,): how many other classes score at least as high as the label's."""
-    own = scores[np.arange(len(labels)), labels][:, np.newaxis]
-    return (scores >= own).sum(axis=1) - 1
+    """Returns (N,): how many other classes score at least as high as the label's.
+
+    scores: (N, classes). labels: (N,).
+    """
+    of_label = scores[np.arange(len(labels)), labels][:, np.newaxis]
+    return (scores >= of_label).sum(axis=1) - 1
 
 
 Item = tuple[int, tuple[np.ndarray, int]]
@@ -101,10 +102,10 @@ Item = tuple[int, tuple[np.ndarray, int]]
 def batches(
     items: Iterable[Item], size: Callable[[tuple], int], waiting: int = MOST_WAITING
 ) -> Iterator[list[Item]]:
-    """The items in groups whose images have one shape, as large as size(shape) says.
+    """Yields the items in groups whose images have one shape.
 
-    Smaller ones where more than `waiting` items have been read and not yielded, and at
-    the end.
+    A group is as large as size(shape) says; smaller where more than `waiting` items
+    have been read and not yielded, and at the end.
     """
     groups: dict[tuple, list[Item]] = {}
     count = 0
@@ -130,10 +131,10 @@ def row(
     split: str,
     limit: int | None = None,
 ) -> dict:
-    """One line of a results table, with the keys of --json: single-crop, all images.
+    """Returns one line of a results table, with the keys of --json, of single-crop.
 
-    weights: None for those of the variant's last stage. Raises UserError where
-    something that it takes is missing.
+    weights: None for those of the variant's last stage. limit: the first so many
+    images; None: all. Raises UserError where something that it takes is missing.
     """
     model = Model(net, variant, depth, weights)
     images = model.images(split)
@@ -142,7 +143,7 @@ def row(
 
 
 def entry(model: Model, split: str, seed: int | None, errors: dict) -> dict:
-    """What `evaluate` found, and of what; seed: None where nothing was drawn."""
+    """Returns what `evaluate` found, and of what. seed: None where none was drawn."""
     return {
         "net": model.net,
         "variant": model.variant.name,
@@ -156,6 +157,103 @@ def entry(model: Model, split: str, seed: int | None, errors: dict) -> dict:
     }
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """A model, and the images of a split that it is to be evaluated on.
+
+    places: of the images. total: how many the split has. seed: None where none were
+    drawn. owner, checksum: the run that the weights are of, and theirs as they were
+    loaded; None where the result is not to be recorded.
+    """
+
+    model: Model
+    split: str
+    images: Database
+    places: Sequence[int]
+    total: int
+    seed: int | None
+    owner: Run | None
+    checksum: str | None
+
+    def __str__(self) -> str:
+        which = f"{len(self.places):,} of {self.total:,} {self.split} images"
+        drawn = "" if self.seed is None else f", seed {self.seed}"
+        path = relative(self.images.path)
+        return f"{self.model.scheme}, {which}{drawn}, from {path}"
+
+    def result(self, errors: dict) -> dict:
+        """Returns errors, with the keys of --json, as `entry`."""
+        return entry(self.model, self.split, self.seed, errors)
+
+    def run(
+        self,
+        batch: int | None = None,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> dict:
+        """Evaluates the model, and returns the result; batch, progress: as in
+        `evaluate`."""
+        return self.result(
+            evaluate(self.model, self.images, self.places, batch, progress)
+        )
+
+    def record(self, result: dict) -> None:
+        """Records a result beside the weights, where tools/report.py looks, if they
+        are a run's, and no limit cut the images off."""
+        if self.owner is not None:
+            results.record(self.owner, result, self.checksum)
+
+
+def evaluation(
+    model: Model,
+    split: str,
+    images: int | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+) -> Evaluation:
+    """Returns the evaluation of a model on images of a split ("train" or "val").
+
+    images, seed, limit: as in `selected`. Raises UserError where there are no images.
+    """
+    database = model.images(split)
+    total = len(database)
+    places = selected(total, images, seed, limit)
+    drawn = images is not None and images < total
+    owner = results.owner(model.weights_file) if limit is None else None
+    return Evaluation(
+        model,
+        split,
+        database,
+        places,
+        total,
+        seed if drawn else None,
+        owner,
+        results.checksum_of(model.weights_file) if owner else None,
+    )
+
+
+def describe(result: dict) -> str:
+    """Returns a result, with the keys of --json, for a person."""
+    l2 = result["recon_l2"]
+    lines = [
+        f"{result['net']} {result['variant']}, {result['scheme']},"
+        f" {result['images']} {result['split']} images, {result['weights']}",
+        f"  top-1 error     {result['top1_error']:.2f} %",
+        f"  top-5 error     {result['top5_error']:.2f} %",
+    ]
+    if l2 is not None:
+        depth = result["depth"]
+        place = f"macro-layer {depth}" if depth else "the network's default depth"
+        lines.append(
+            f"  reconstruction  {l2:.4g}  (mean ||x^ - x||^2, pixels in [0, 1],"
+            f" decoded from {place})"
+        )
+    elif result["scheme"] == "convolution":
+        lines.append("  reconstruction  none: this scheme's network has no decoder")
+        if not result["mirrored"]:
+            lines.append("  mirror images   none: it was not trained on any")
+    return "\n".join(lines)
+
+
 def evaluated(
     run: Run,
     scheme: str,
@@ -164,24 +262,22 @@ def evaluated(
     images: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict:
-    """A run's result, as --json has it: the one known of its present weights or, where
-    there is none, computed and recorded beside them.
+    """Returns a run's result, with the keys of --json.
 
-    images: drawn with seed 0, None for all. progress: is told how many are done, and of
-    how many. Raises UserError where weights, networks or images are missing.
+    It is the one known of its present weights or, where there is none, computed and
+    recorded beside them.
+
+    images: drawn with seed 0, None for all. progress: is called with how many are
+    done, and of how many. Raises UserError where weights, networks or images are
+    missing.
     """
     checksum = results.checksum_of(run.final_weights)
     model = SCHEMES[scheme](run.net, run.variant, depth, run.final_weights)
-    database = model.images(split)
-    places = selected(len(database), images)
-    seed = 0 if len(places) < len(database) else None
-    wanted = entry(model, split, seed, {"images": len(places)})
-    found = results.find(run, wanted)
-    if found is not None:
-        return found
-    errors = evaluate(
-        model, database, places, progress=lambda done: progress(done, len(places))
-    )
-    result = entry(model, split, seed, errors)
+    planned = evaluation(model, split, images)
+    count = len(planned.places)
+    known = results.find(run, planned.result({"images": count}))
+    if known is not None:
+        return known
+    result = planned.run(progress=lambda done: progress(done, count))
     results.record(run, result, checksum)
     return result

@@ -1,54 +1,69 @@
 """A trained network, ready to classify and to reconstruct."""
 
-import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from difflib import get_close_matches
 from functools import cached_property
 from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 import caffe
 import numpy as np
+from caffe.proto import caffe_pb2
 
+from generator import names
 from generator.errors import UserError
-from generator.files import render
-from generator.networks import NETWORKS
-from generator.stages import folder, plan
 from generator.variants import find_variant
-from swwae.base.files import require_file
-from swwae.base.project import relative
-from swwae.images.database import (
-    Database,
-    database,
-    image_scale,
-    trained_on_mirror_images,
+from swwae.base.project import locate, relative
+from swwae.evaluation.reconstruct import Output, batches, load, reconstruct
+from swwae.images.arrays import Images, planes, stacked
+from swwae.images.database import Database, database
+from swwae.images.preprocessing import Preprocessing
+from swwae.nets import network, weights
+from swwae.nets.convolution import converted, network_file, transposed_layers
+from swwae.nets.deployed import (
+    Deployed,
+    data_layers_of,
+    deployed,
+    described,
 )
-from swwae.nets import building, network, weights
-from swwae.nets.convolution import converted, transposed_layers
+from swwae.nets.transformation import transformation
 from swwae.runs.networks import depths
 from swwae.runs.run import Run
 
 BATCH_BYTES = 2 << 30
 """For a batch's blobs: a small GPU holds them beside the weights."""
 
-
 LARGEST_BATCH = 50
 
 
-@dataclass(frozen=True)
-class Output:
-    """Of a batch of N images.
+class Reconstructions(NamedTuple):
+    """What a decoder makes of N images.
 
-    probabilities: (N, classes).
-    reconstructions: (N, C, H, W), mean-subtracted, in units of [0, 1]; None where the
-        network has no decoder.
+    images: uint8 (N, H, W) of grey or (N, H, W, 3), RGB.
+    errors: float64 (N,): ||x^ - x||^2, pixels in [0, 1], before they are rounded and
+        clipped (Figure A-3).
+    originals: the images as the network saw them, of the same shape.
     """
 
-    probabilities: np.ndarray
-    reconstructions: np.ndarray | None
+    images: np.ndarray
+    errors: np.ndarray
+    originals: np.ndarray
 
 
 class Model:
-    """A network's deploy.prototxt with weights, decoding from a chosen depth."""
+    """A network with trained weights, to classify, look into and reconstruct.
+
+    model = Model("vgg16", "swwae-all", weights="vgg16.caffemodel")
+    model.classify(["cat.jpg", "dog.jpg"])  # (2, 1000)
+
+    Images are uint8, (N, H, W, 3) of RGB or (N, H, W) of grey; or a sequence of (H, W,
+    3) and (H, W), their sizes as they come, and of names: of image files, val:N or
+    train:N (the N-th image of the data set), unseen:NAME (as tools/reconstruct.py).
+    They are made to fit as for tests: resized, the centre cropped, in colour or grey,
+    normalised. Names of files are taken as they are or, where there is no such file,
+    relative to the project's root.
+    """
 
     scheme = "single-crop"
     decodes = True
@@ -62,107 +77,190 @@ class Model:
         net: str,
         variant: str,
         depth: int | None = None,
-        weights_file: Path | None = None,
+        weights: Path | str | None = None,
         gpu: int | None = None,
-    ):
-        """weights_file: None for what the variant's stage 4 left. gpu: None: the CPU.
+    ) -> None:
+        """depth: the macro-layer to decode from; None: the network's default. weights:
+        a .caffemodel; None: what the variant's stage 4 left. gpu: None: the CPU.
 
         Raises UserError: unknown names, a depth out of range, weights that are
         missing, unreadable, or lack a layer or fit another network.
         """
         self.net, self.variant = net, find_variant(variant)
-        self._run = Run(net, variant, 4, depth)
+        run = Run(net, variant, 4, depth)
         if depth is not None and not self.variant.has_decoder:
             raise UserError(f"{variant} has no decoder; leave --depth out.")
         self.decodes = self.decodes and self.variant.has_decoder
-        self.weights_file = weights_file or _trained(net, variant, depth)
+        self.weights_file = (
+            _trained(net, variant, depth) if weights is None else locate(weights)
+        )
         self.depth = depths(net)[0] if depth is None else depth
-        if gpu is None:
+        self._gpu = gpu
+        self._described = self._describe(run)
+        fitting = self._fitting()
+        # Only now: no process that has begun to use a GPU can be forked, and what is
+        # above builds the network in a child.
+        self._enter_mode()
+        self._net = self._build(fitting)
+        values = sum(blob.count for blob in self._net.blobs.values())
+        image = self._net.blobs[self._described.blob]
+        self._growth = 4 * values / prod(image.shape)
+        self._others: dict[int, Model] = {}
+
+    def __repr__(self) -> str:
+        place = f", depth {self.depth}" if self.decodes and self.depth else ""
+        return f"<{self.net} {self.variant.name}{place}, {relative(self.weights_file)}>"
+
+    # --- for notebooks
+
+    def classify(self, images: Images) -> np.ndarray:
+        """Returns the probability of each class, float32 (N, classes)."""
+        data = batches(self, self._planes(images))
+        return np.concatenate([self(batch).probabilities for batch in data])
+
+    def features(self, images: Images, blob: str) -> np.ndarray:
+        """Returns what a blob holds for each image, float32 (N, ...): (N, C, H, W) of a
+        convolution or pooling.
+
+        blob: such as conv3_3/pool; `blobs` lists them. A layer that works in place,
+        such as a ReLU, leaves its values in the blob that it reads. Raises UserError
+        where there is no such blob.
+        """
+        self._check_blob(blob)
+        found = []
+        for data in batches(self, self._planes(images)):
+            self._forward(data)
+            found.append(self._net.blobs[blob].data.copy())
+        return np.concatenate(found)
+
+    def reconstruct(self, images: Images, depth: int | None = None) -> Reconstructions:
+        """Returns what the decoder makes of the images' features, and its errors.
+
+        depth: the macro-layer that is decoded from, with the same weights; None: the
+        model's own. Raises UserError where there is no decoder, or no such depth.
+        """
+        model = self if depth in (None, self.depth) else self._at(depth)
+        found = reconstruct(model, model._planes(images))
+        originals, copies, errors = found
+        return Reconstructions(stacked(copies), errors, stacked(originals))
+
+    @property
+    def blobs(self) -> dict[str, tuple[int, ...]]:
+        """The network's blobs, in order, and their shapes for one image."""
+        return {name: tuple(blob.shape)[1:] for name, blob in self._net.blobs.items()}
+
+    def _planes(self, images: Images) -> list[np.ndarray]:
+        return planes(images, lambda name: load(self, name))
+
+    def _at(self, depth: int) -> "Model":
+        """The same model, decoding from another depth."""
+        if depth not in self._others:
+            self._others[depth] = type(self)(
+                self.net, self.variant.name, depth, self.weights_file, self._gpu
+            )
+        return self._others[depth]
+
+    def _check_blob(self, name: str) -> None:
+        known = list(self._net.blobs)
+        if name in known:
+            return
+        tops = self._net.top_names.get(name, ())
+        if tops:
+            hint = f"the layer {name} leaves its values in {' and '.join(tops)}"
+        else:
+            near = get_close_matches(name, known, 3) or known
+            hint = f"near ones are {', '.join(near)}" if near is not known else ""
+            hint = hint or f"there are {', '.join(near)}"
+        raise UserError(f"{self.net} {self.variant.name} has no blob {name}; {hint}.")
+
+    # --- what it consists of
+
+    def _describe(self, run: Run) -> Deployed:
+        """The network that is used."""
+        return deployed(self.net, self.variant.name, run.depth)
+
+    def _fitting(self) -> caffe_pb2.NetParameter | None:
+        """The weights to set, None for those of the file as they are; UserError where
+        they do not fit."""
+        wanted, loaded = self._described.parameters, weights.load(self.weights_file)
+        weights.require_all(
+            wanted, loaded, self.weights_file, self.net, self._described.path
+        )
+        return None
+
+    def _build(self, fitting: caffe_pb2.NetParameter | None) -> caffe.Net:
+        with self._described.file() as path:
+            if fitting is None:
+                return caffe.Net(str(path), caffe.TEST, weights=str(self.weights_file))
+            net = caffe.Net(str(path), caffe.TEST)
+        for layer in fitting.layer:
+            for target, blob in zip(net.params[layer.name], layer.blobs, strict=True):
+                target.data[...] = weights.array(blob)
+        return net
+
+    def _enter_mode(self) -> None:
+        if self._gpu is None:
             caffe.set_mode_cpu()
         else:
-            caffe.set_device(gpu)
+            caffe.set_device(self._gpu)
             caffe.set_mode_gpu()
-        self._load()
 
-    def _load(self) -> None:
-        path = self._run.models / "deploy.prototxt"
-        built_in = NETWORKS.get(self.net)
-        if path.is_file() or built_in is None:
-            require_file(path, "network", self._run.generator_command)
-            self._load_from(path, relative(path))
-            return
-        # a depth that nobody generated, decoded with the default one's weights
-        made = plan(built_in, self.variant, self.depth)
-        name = f"models/{folder(built_in, self.variant, self.depth)}/deploy.prototxt"
-        with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
-            file.write(render([made])[name])
-            file.flush()
-            self._load_from(Path(file.name), name)
+    # --- batches
 
-    def _load_from(self, path: Path, name: str) -> None:
-        self._check_weights(path, name)
-        self._net = caffe.Net(str(path), caffe.TEST, weights=str(self.weights_file))
-        self._examine(path)
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What makes an image fit."""
+        return Preprocessing.of(self._described.transformation, self._described.image)
 
-    def _examine(self, path: Path) -> None:
-        """Learns what its images are, and how many bytes a value of them becomes."""
-        self._shape = network.image_shape(path)[1:]
-        self._image = self._net.inputs[0]
-        self._scale = image_scale(self._train_val)
-        values = sum(blob.count for blob in self._net.blobs.values())
-        self._growth = 4 * values / prod(self._net.blobs[self._image].shape)
+    def images(self, split: str) -> Database:
+        """Returns the network's training ("train") or test ("val") images; UserError
+        where its train_val.prototxt names none."""
+        network = self._described
+        found = database(network.train_val, split, network.image)
+        return replace(found, preprocessing=self.preprocessing)
 
     def batch_size(self, shape: tuple[int, int, int]) -> int:
-        """Images (C, H, W) that BATCH_BYTES hold at a time, at most LARGEST_BATCH."""
+        """Returns how many images (C, H, W) BATCH_BYTES hold at a time, at most
+        LARGEST_BATCH."""
         fitting = BATCH_BYTES / (self._growth * prod(shape))
         return int(min(max(fitting, 1), LARGEST_BATCH))
 
-    def _check_weights(self, path: Path, name: str) -> None:
-        wanted = building.parameter_shapes(path)
-        loaded = weights.load(self.weights_file)
-        weights.require_all(wanted, loaded, self.weights_file, self.net, name)
-
-    def images(self, split: str) -> Database:
-        """The network's training ("train") or test ("val") images."""
-        return database(self._train_val, split, self._shape)
-
-    @property
-    def _train_val(self) -> Path:
-        """Where the data layers are: the images are the same at every depth."""
-        path = self._run.models / "train_val.prototxt"
-        if path.is_file():
-            return path
-        return Run(self.net, self.variant.name, 4).models / "train_val.prototxt"
-
     def __call__(self, data: np.ndarray) -> Output:
-        """data: float32 (N, C, H, W), mean-subtracted, in units of 0..255.
+        """Returns the probabilities and reconstructions of a batch.
 
-        Raises UserError where what the network yields is no class probabilities, or
-        not finite.
+        data: float32 (N, C, H, W), mean-subtracted, in units of 0..255, BGR. Raises
+        UserError where what the network yields is no class probabilities, or not
+        finite.
         """
-        net = self._net
-        net.blobs[self._image].reshape(*data.shape)
-        net.blobs[self._image].data[...] = data * self._scale
-        blobs = net.forward()
-        reconstructions = blobs.get(f"dec:{self._image}")
-        others = [name for name in blobs if not name.startswith("dec:")]
+        blobs = self._forward(data)
+        decoded = names.decoded(self._described.blob)
+        others = [name for name in blobs if not names.is_decoder(name)]
         scores = "prob" if "prob" in blobs else others[0] if len(others) == 1 else None
         if scores is None:
             raise UserError(
                 f"{self.net} has no class probabilities: deploy.prototxt yields"
                 f" {', '.join(blobs)}, and none is called 'prob'."
             )
-        for name in (scores, f"dec:{self._image}"):
+        for name in (scores, decoded):
             if name in blobs and not np.isfinite(blobs[name]).all():
                 raise UserError(
                     f"{relative(self.weights_file)} makes numbers of '{name}' that are"
                     " not finite: the training that left these weights diverged; give"
                     " others with --weights FILE."
                 )
+        reconstructions = blobs.get(decoded)
         return Output(
             blobs[scores].reshape(len(data), -1).copy(),
             None if reconstructions is None else reconstructions.copy(),
         )
+
+    def _forward(self, data: np.ndarray) -> dict[str, np.ndarray]:
+        """What the network yields, by blob, until it is called again."""
+        self._enter_mode()  # of this thread, or after another model's
+        image = self._net.blobs[self._described.blob]
+        image.reshape(*data.shape)
+        image.data[...] = data * self._described.transformation.scale
+        return self._net.forward()
 
 
 class FullyConvolutional(Model):
@@ -178,44 +276,37 @@ class FullyConvolutional(Model):
     scheme = "convolution"
     decodes = False
 
-    def _load(self) -> None:
-        path = self._run.models / "deploy_conv.prototxt"
-        if not path.is_file():  # the classifier is the same at every depth
-            default = Run(self.net, self.variant.name, 4)
-            path = default.models / "deploy_conv.prototxt"
-        if not path.is_file():
-            raise UserError(
-                f"the network {relative(path)} is missing: run"
-                f" {self._run.generator_command} (networks without convolutions or"
-                " class scores have none; single-crop serves them)."
-            )
-        given = weights.load(self.weights_file)
-        transposed = transposed_layers(path.with_name("deploy.prototxt"))
+    def _describe(self, run: Run) -> Deployed:
+        path = network_file(self.net, otherwise="; single-crop serves them")
+        return described(
+            self.net,
+            self.variant.name,
+            relative(path),
+            network.read(path),
+            data_layers_of(run),
+        )
+
+    def _fitting(self) -> caffe_pb2.NetParameter:
+        loaded = weights.load(self.weights_file)
+        transposed = transposed_layers(self.net)
         try:
-            fitting, _ = converted(given, building.parameter_shapes(path), transposed)
+            return converted(loaded, self._described.parameters, transposed)[0]
         except UserError as error:
             raise UserError(f"{relative(self.weights_file)}: {error}") from error
-        self._net = caffe.Net(str(path), caffe.TEST)
-        for layer in fitting.layer:
-            for own, blob in zip(
-                self._net.params[layer.name], layer.blobs, strict=True
-            ):
-                own.data[...] = weights.array(blob)
-        self._examine(path)
 
-    def images(self, split: str) -> Database:
-        """As a Model's, but whole; made larger where the classifier would not fit."""
-        images = super().images(split)
-        preprocessing = replace(images.preprocessing, whole=True)
-        return replace(images, preprocessing=preprocessing)
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """A Model's, but an image stays whole; it is made larger where the classifier
+        would not fit."""
+        return replace(super().preprocessing, whole=True)
 
     @cached_property
     def mirrors(self) -> bool:
-        train_val = self._train_val
-        return not train_val.is_file() or trained_on_mirror_images(train_val)
+        train_val = self._described.train_val
+        return not train_val.is_file() or transformation(train_val, "train").mirror
 
     def __call__(self, data: np.ndarray) -> Output:
-        """data: float32 (N, C, H, W), mean-subtracted, in units of 0..255."""
+        """Returns the probabilities of a batch; data as a Model's."""
         straight = super().__call__(data)
         if not self.mirrors:
             return straight
@@ -228,26 +319,16 @@ SCHEMES = {model.scheme: model for model in (Model, FullyConvolutional)}
 
 
 def _trained(net: str, variant: str, depth: int | None) -> Path:
-    """What stage 4 left at this depth or, decoding only a part, at the default one."""
-    own, default = Run(net, variant, 4, depth), Run(net, variant, 4)
+    """Returns what stage 4 left at this depth or, decoding only a part, at the default
+    one; raises UserError where it has not been run."""
+    exact, default = Run(net, variant, 4, depth), Run(net, variant, 4)
     deepest, _ = depths(net)
     lower = None not in (depth, deepest) and depth < deepest
-    for run in (own, default) if lower else (own,):
+    for run in (exact, default) if lower else (exact,):
         if run.final_weights.is_file():
             return run.final_weights
-    missing = default if lower else own
+    missing = default if lower else exact
     raise UserError(
         f"{missing.title} has not been run: give --weights FILE, or run"
         f" {missing.command}"
     )
-
-
-def squared_error(reconstructions: np.ndarray, data: np.ndarray) -> np.ndarray:
-    """(N,) of ||x^ - x||^2, pixels in [0, 1] (Figure A-3): Caffe's EuclideanLoss is
-    half its mean.
-
-    reconstructions: dec:data, units of [0, 1]; data: units of 0..255; both
-    mean-subtracted, so that the mean cancels.
-    """
-    difference = reconstructions - data / 255
-    return np.square(difference, dtype=np.float64).reshape(len(data), -1).sum(axis=1)

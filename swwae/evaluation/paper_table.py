@@ -11,17 +11,14 @@ from generator.paper import (
     TABLE_1_COLUMNS,
     TABLE_1_TRAIN_IMAGES,
 )
+from swwae.base import tables
 from swwae.base.project import relative
 
 BASELINE = "baseline"
-
-
 NET = "vgg16"
-
 
 IMAGES = {"train": TABLE_1_TRAIN_IMAGES, "val": ILSVRC12_VAL_IMAGES}
 """How many the paper's errors are of, by split."""
-
 
 RESULT = {
     "net": str,
@@ -35,17 +32,21 @@ RESULT = {
 }
 """What a result has at least, and of what type."""
 
+Model = tuple[str, str, str]
+"""Network, variant, weights."""
 
 Column = tuple[str, int, str]
 """Test scheme, k of the top-k error, images that are classified."""
-
 
 Errors = dict[Column, float]
 """In percent."""
 
 
 def read(path: Path) -> list[dict]:
-    """The results in a file of evaluate.py --json; UserError where it holds none."""
+    """Returns the results in a file of evaluate.py --json.
+
+    Raises UserError where it holds none.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -76,50 +77,62 @@ def _is_result(value: Any) -> bool:
 
 
 def errors_by_column(result: dict) -> Errors:
-    """What one result says, by Table 1's columns."""
+    """Returns what one result says, by Table 1's columns."""
     scheme, split = result["scheme"], result["split"]
     return {(scheme, k, split): result[f"top{k}_error"] for k in (1, 5)}
 
 
 def comparison(results: list[dict]) -> str:
-    """Results as rows, each with the paper's below it and what lies between them.
+    """Returns results as rows, each with the paper's below it and what lies between
+    them.
 
     Results of one network, variant and weights share a row. Only columns that a result
     has are there. Differences are in points; an improvement is relative to the error
     of the paper's baseline.
     """
-    models: dict[tuple, Errors] = {}
+    models: dict[Model, Errors] = {}
     for result in results:
-        key = (result["net"], result["variant"], result["weights"])
-        models.setdefault(key, {}).update(errors_by_column(result))
-    have = {column for errors in models.values() for column in errors}
-    columns = [column for column in TABLE_1_COLUMNS if column in have]
-    columns += sorted(have - set(columns))
-    baseline = _paper(BASELINE)
-    lines = [
+        model = (result["net"], result["variant"], result["weights"])
+        models.setdefault(model, {}).update(errors_by_column(result))
+    present = {column for errors in models.values() for column in errors}
+    columns = [column for column in TABLE_1_COLUMNS if column in present]
+    columns += sorted(present - set(columns))
+    lines: list[list[str]] = [
         ["", *(scheme for scheme, _, _ in columns)],
         ["error in percent", *(f"top-{k}" for _, k, _ in columns)],
         ["", *(split for _, _, split in columns)],
-        [f"{TABLE_1[BASELINE][0]}, paper", *_cells(baseline, columns)],
+        [f"{TABLE_1[BASELINE][0]}, paper", *_cells(_paper(BASELINE), columns)],
     ]
-    for (net, variant, weights), ours in models.items():
-        paper = _paper(variant)
-        lines += [[], [f"{net} {variant}, {weights}"]]
-        lines.append(["  ours", *_cells(ours, columns)])
-        if paper and variant != BASELINE:
-            lines.append([f"  {TABLE_1[variant][0]}, paper", *_cells(paper, columns)])
-        if paper:
-            apart = {c: ours[c] - paper[c] for c in ours.keys() & paper}
-            lines.append(["  difference, points", *_cells(apart, columns, "+.2f")])
-        lines.append(["  lower than the paper's VGGNet by"])
-        lines.append(
-            ["    ours", *_cells(_gain(ours, baseline), columns, "+.1f", " %")]
-        )
-        if paper and variant != BASELINE:
-            gain = _gain(paper, baseline)
-            lines.append(["    paper", *_cells(gain, columns, "+.1f", " %")])
+    for model, errors in models.items():
+        lines += _rows(model, errors, columns)
+    notes = _notes(results)
+    return "\n".join([*_aligned(lines), *([""] if notes else []), *notes])
+
+
+def _rows(model: Model, ours: Errors, columns: list[Column]) -> list[list[str]]:
+    """A model's errors, the paper's, and how far they are apart."""
+    net, variant, weights = model
+    baseline, paper = _paper(BASELINE), _paper(variant)
+    augmented = bool(paper) and variant != BASELINE
+    rows = [[], [f"{net} {variant}, {weights}"], ["  ours", *_cells(ours, columns)]]
+    if augmented:
+        rows.append([f"  {TABLE_1[variant][0]}, paper", *_cells(paper, columns)])
+    if paper:
+        apart = {c: ours[c] - paper[c] for c in ours.keys() & paper}
+        rows.append(["  difference, points", *_cells(apart, columns, "+.2f")])
+    rows.append(["  lower than the paper's VGGNet by"])
+    gain = _gain(ours, baseline)
+    rows.append(["    ours", *_cells(gain, columns, "+.1f", " %")])
+    if augmented:
+        gain = _gain(paper, baseline)
+        rows.append(["    paper", *_cells(gain, columns, "+.1f", " %")])
+    return rows
+
+
+def _notes(results: list[dict]) -> list[str]:
+    """Why figures of the paper are missing, or are not of the same images."""
     notes = []
-    for variant in dict.fromkeys(variant for _, variant, _ in models):
+    for variant in dict.fromkeys(result["variant"] for result in results):
         if variant not in TABLE_1:
             notes.append(f"Table 1 has no row for {variant}.")
     for result in results:
@@ -129,12 +142,13 @@ def comparison(results: list[dict]) -> str:
                 f"{result['variant']}, {result['scheme']}: of {count:,} {split} images,"
                 f" the paper's of {IMAGES[split]:,}."
             )
-    if nets := [net for net in dict.fromkeys(n for n, _, _ in models) if net != NET]:
+    others = [net for net in dict.fromkeys(r["net"] for r in results) if net != NET]
+    if others:
         notes.append(
             "The paper's rows are of VGG-16 on ILSVRC 2012,"
-            f" {' and '.join(nets)} {'are' if len(nets) > 1 else 'is'} not."
+            f" {' and '.join(others)} {'are' if len(others) > 1 else 'is'} not."
         )
-    return "\n".join([*_aligned(lines), *([""] if notes else []), *notes])
+    return notes
 
 
 def _paper(variant: str) -> Errors:
@@ -162,20 +176,8 @@ def _cells(
 
 
 def _aligned(lines: list[list[str]]) -> list[str]:
-    """Cells flush right; a line that has one cell is a title and takes the width."""
+    """Cells flush right; a line that has one cell is a title and takes the width, one
+    without any is blank."""
     rows = [line for line in lines if len(line) > 1]
-    widths = [max(len(line[i]) for line in rows) for i in range(len(rows[0]))]
-    return [
-        "".join(
-            [
-                line[0].ljust(widths[0]) if len(line) > 1 else line[0],
-                *(
-                    "  " + cell.rjust(width)
-                    for cell, width in zip(line[1:], widths[1:], strict=False)
-                ),
-            ]
-        ).rstrip()
-        if line
-        else ""
-        for line in lines
-    ]
+    table = iter(tables.columns(rows).splitlines())
+    return [next(table) if len(line) > 1 else "".join(line) for line in lines]

@@ -5,13 +5,12 @@ weights it is of; training that replaces the weights leaves old results behind, 
 `known` passes over.
 """
 
-import json
 import os
 from functools import lru_cache
 from pathlib import Path
 
 from generator.errors import UserError
-from swwae.base.files import whole_file
+from swwae.base.files import write_json
 from swwae.base.locks import locked
 from swwae.base.project import relative
 from swwae.evaluation import paper_table
@@ -21,16 +20,14 @@ from swwae.runs.run import Run
 
 NAME = "results.json"
 
-
 KEY = ("net", "variant", "depth", "scheme", "split", "images", "seed")
 """What tells two results of the same weights apart."""
-
 
 CHECKSUM = "weights_sha256"
 
 
 def known(run: Run) -> list[dict]:
-    """Results of the weights that a run has now, as its own network and variant.
+    """Returns results of a run's present weights, as its own network and variant.
 
     Each has the keys of evaluate.py's JSON. Raises UserError where the file is damaged.
     """
@@ -47,7 +44,7 @@ def known(run: Run) -> list[dict]:
 
 
 def checksum_of(weights_file: Path) -> str:
-    """SHA-256 of a file, remembered as long as the file stays as it is."""
+    """Returns the SHA-256 of a file, remembered as long as the file stays as it is."""
     status = weights_file.stat()
     return _checksum(weights_file, status.st_mtime_ns, status.st_size)
 
@@ -61,7 +58,7 @@ def record(run: Run, result: dict, checksum: str) -> bool:
     """Adds a result of the run's present weights, in place of an earlier one like it.
 
     result: the keys of evaluate.py's JSON. checksum: of the weights that it is of.
-    False, and nothing is recorded, where those are the run's no longer.
+    Returns False, and records nothing, where those are the run's no longer.
     """
     if not run.is_finished() or checksum_of(run.final_weights) != checksum:
         return False
@@ -72,19 +69,17 @@ def record(run: Run, result: dict, checksum: str) -> bool:
             for other in _read(path)
             if other[CHECKSUM] == checksum and _key(other) != _key(result)
         ]
-        text = json.dumps([*others, result | {CHECKSUM: checksum}], indent=2)
-        with whole_file(path, "w") as file:
-            file.write(text + "\n")
+        write_json(path, [*others, result | {CHECKSUM: checksum}])
     return True
 
 
 def find(run: Run, wanted: dict) -> dict | None:
-    """The known result that agrees in what tells results apart; None without one."""
+    """Returns the known result that agrees in what tells results apart, or None."""
     return next((r for r in known(run) if _key(r) == _key(wanted)), None)
 
 
 def owner(weights_file: Path) -> Run | None:
-    """The run whose final weights a file is; None where it is no run's."""
+    """Returns the run whose final weights a file is; None where it is no run's."""
     path = Path(os.path.abspath(weights_file))
     try:
         stages = stages_in(path.parent)

@@ -17,7 +17,8 @@ from safetensors.numpy import save_file
 from generator.errors import UserError
 from swwae.base.files import whole_file
 from swwae.base.project import relative
-from swwae.exchange.folding import Fold, first_layer, fold
+from swwae.exchange.built import built_network
+from swwae.exchange.folding import Fold, border_remark, first_layer, fold
 from swwae.exchange.state_dict import (
     DECODER,
     TORCHVISION_NAMES,
@@ -40,7 +41,7 @@ def check_weights(net: Deployed, file: Path) -> None:
 
 
 def load(net: Deployed, file: Path) -> caffe.Net:
-    """The network with its weights; raises UserError as `check_weights` does."""
+    """Returns the network with its weights; UserError as `check_weights` raises."""
     check_weights(net, file)
     caffe.set_mode_cpu()
     with net.file() as path:
@@ -50,7 +51,8 @@ def load(net: Deployed, file: Path) -> caffe.Net:
 def state_dict(
     net: Deployed, blobs: Blobs, part: str, pixels: Normalisation
 ) -> tuple[Tensors, Fold | None]:
-    """The parameters of a part as torch names them, for images normalised as `pixels`.
+    """Returns the parameters of a part as torch names them, for images normalised as
+    `pixels`, and how they were folded; None where the part has no image.
 
     blobs: all of the network's; the first layer's are replaced. The decoder's yield
     what they do in Caffe: BGR in units of [0, 1], less the mean. Raises UserError for
@@ -74,7 +76,7 @@ def state_dict(
 def export_safetensors(
     net: Deployed, built: caffe.Net, part: str, pixels: Normalisation, out: Path
 ) -> list[str]:
-    """Writes a state dict; what is to be said of it."""
+    """Writes a state dict; returns what is to be said of it."""
     blobs = {name: [blob.data for blob in own] for name, own in built.params.items()}
     tensors, folded = state_dict(net, blobs, part, pixels)
     with whole_file(out) as file:
@@ -93,40 +95,38 @@ def export_safetensors(
         lines.append("names: the layers' own, such as " + next(iter(tensors)))
     if folded is not None:
         lines.append(f"images: {pixels}, folded into {folded.layer}")
-        lines.append(border_remark(folded, net))
+        lines.append(border_remark(folded, exact_export(net)))
     if part != "encoder":
         order = "BGR " if net.image[0] == 3 else ""
         lines.append(f"dec:data: {order}in units of [0, 1], less the mean, as here")
     return lines
 
 
-def border_remark(fold_: Fold, net: Deployed) -> str:
-    """What the fold leaves at the border, and the option that leaves nothing."""
-    if not fold_.border:
-        return "exact everywhere, the zero padding at the border included"
+def exact_export(net: Deployed) -> str:
+    """Returns the option with which an export is exact at the border, too."""
     mean = numbers(net.pixels.reordered(False).mean)
-    return (
-        f"exact inside; where the window of {fold_.layer} reaches into the zero padding"
-        f" its outputs differ by up to {fold_.border:.2g}, as the means do; exact with"
-        f" --mean {mean}, for images normalised with that mean"
-    )
+    return f"exact with --mean {mean}, for images normalised with that mean"
 
 
 def export_onnx(
     net: Deployed, built: caffe.Net, part: str, raw: bool, out: Path
 ) -> list[str]:
-    """Writes a model that onnx.checker has accepted; what is to be said of it."""
+    """Writes a model that onnx.checker accepts; returns what is to be said of it."""
     import onnx
 
-    from swwae.exchange.onnx_graph import Source, model
+    from swwae.exchange.onnx_model import model
 
-    made = model(source(net, built, Source), part, None if raw else net.pixels)
+    exported = model(built_network(net, built), part, None if raw else net.pixels)
+    graph = exported.graph
     lines = [
         f"{kind}: " + ", ".join(_described(value) for value in values)
-        for kind, values in (("takes", made.graph.input), ("yields", made.graph.output))
+        for kind, values in (
+            ("takes", graph.input),
+            ("yields", graph.output),
+        )
     ]
     order = {1: "grey", 3: "RGB"}.get(net.image[0], "the image")
-    values = [*made.graph.input, *made.graph.output]
+    values = [*graph.input, *graph.output]
     integer = onnx.TensorProto.INT64
     if any(value.type.tensor_type.elem_type == integer for value in values):
         lines.append("pool-mask: switches, int64: a place's index in its plane")
@@ -139,41 +139,11 @@ def export_onnx(
         what = "less the mean" if raw else "not cut off at 0 and 1"
         lines.append(f"reconstruction: {order} in [0, 1], {what}")
     with whole_file(out) as file:
-        file.write(made.SerializeToString())
+        file.write(exported.SerializeToString())
         file.flush()
-        del made  # the checker reads the file: half a gigabyte of VGG-16's
+        del exported, graph  # the checker reads the file: half a gigabyte of VGG-16's
         onnx.checker.check_model(file.name, full_check=True)
     return lines
-
-
-def source(net: Deployed, built: caffe.Net, kind: type):
-    """A network that Caffe has built, as onnx_graph.Source (kind).
-
-    Raises UserError where it yields no class probabilities.
-    """
-    present = set(built._layer_names)
-    outputs = list(built.outputs)
-    reconstruction = f"dec:{net.blob}"
-    others = [name for name in outputs if not name.startswith(DECODER)]
-    if "prob" not in outputs and len(others) != 1:
-        raise UserError(
-            f"{net.net} has no class probabilities: {net.path} yields"
-            f" {', '.join(outputs)}, and none is called 'prob'."
-        )
-    return kind(
-        layers=[
-            layer
-            for layer in net.layers.layer
-            if layer.name in present and layer.type != "Input"
-        ],
-        shapes={name: tuple(blob.shape) for name, blob in built.blobs.items()},
-        parameters={
-            name: [blob.data for blob in blobs] for name, blobs in built.params.items()
-        },
-        image=net.blob,
-        probabilities="prob" if "prob" in outputs else others[0],
-        reconstruction=reconstruction if reconstruction in outputs else None,
-    )
 
 
 def _described(value) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 from caffe.proto import caffe_pb2
 
 from generator.errors import UserError
+from generator.names import is_decoder
 from swwae.exchange.state_dict import Blobs
 from swwae.nets.deployed import Deployed, window
 from swwae.nets.normalisation import Normalisation, border_change, converted
@@ -29,14 +30,14 @@ class Fold:
 
 
 def first_layer(net: Deployed) -> FirstLayer:
-    """A network's first convolution or inner product.
+    """Returns a network's first convolution or inner product.
 
     Only factors may stand before it, and go into the normalisation. Raises UserError
     where something else does.
     """
     blob, factor = net.blob, 1.0
     for layer in net.layers.layer:
-        if blob not in layer.bottom or layer.name.startswith("dec:"):
+        if blob not in layer.bottom or is_decoder(layer.name):
             continue
         if layer.type in ("Convolution", "InnerProduct"):
             if layer.convolution_param.group > 1:
@@ -71,10 +72,10 @@ def fold(
     A layer without a bias has it taken up by the BatchNorm behind it; raises UserError
     where there is none.
     """
-    name, own = first.layer.name, blobs[first.layer.name]
+    name, parameters = first.layer.name, blobs[first.layer.name]
     planar = first.layer.type == "Convolution"
     transposed = first.layer.inner_product_param.transpose
-    weights = own[0].T if transposed else own[0]
+    weights = parameters[0].T if transposed else parameters[0]
     shaped = weights if planar else weights.reshape(-1, *net.image)
     if shaped.shape[1] != len(wanted.mean) or len(read.mean) != len(wanted.mean):
         raise UserError(
@@ -94,12 +95,26 @@ def fold(
     return Fold(name, border)
 
 
+def border_remark(folded: Fold, exact: str) -> str:
+    """Returns what a fold leaves at the border, for a person.
+
+    exact: what would leave nothing there.
+    """
+    if not folded.border:
+        return "exact everywhere, the zero padding at the border included"
+    return (
+        f"exact inside; where the window of {folded.layer} reaches into the zero"
+        f" padding its outputs differ by up to {folded.border:.2g}, as the means do;"
+        f" {exact}"
+    )
+
+
 def _with_bias(
     net: Deployed, first: FirstLayer, blobs: Blobs, added: np.ndarray
 ) -> list[np.ndarray]:
-    own = blobs[first.layer.name]
-    if len(own) > 1:
-        return [(own[1] + added.reshape(own[1].shape)).astype(np.float32)]
+    bias = blobs[first.layer.name][1:]
+    if bias:
+        return [(bias[0] + added.reshape(bias[0].shape)).astype(np.float32)]
     top = first.layer.top[0]
     readers = [la for la in net.layers.layer if top in la.bottom]
     if readers and readers[0].type == "BatchNorm":

@@ -6,7 +6,7 @@ Its first layer is made to read this network's pixels (BGR in 0..255 less mean_v
 instead of normalised RGB. A .caffemodel, old formats included, is copied by name.
 """
 
-import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from caffe.proto import caffe_pb2
@@ -14,13 +14,10 @@ from caffe.proto import caffe_pb2
 from generator.errors import UserError
 from generator.networks import NETWORKS
 from swwae.base.project import relative
-from swwae.exchange.folding import Fold, first_layer, fold
-from swwae.exchange.state_dict import (
-    StateDict,
-    matched,
-    tensors_of,
-    units,
-)
+from swwae.exchange.folding import Fold, border_remark, first_layer, fold
+from swwae.exchange.matching import matched, tensors_of
+from swwae.exchange.state_dict import Blobs, units
+from swwae.exchange.torch_files import StateDict, read_state_dict
 from swwae.nets import weights
 from swwae.nets.deployed import Deployed
 from swwae.nets.normalisation import TORCHVISION, Normalisation, numbers
@@ -29,14 +26,15 @@ from swwae.nets.normalisation import TORCHVISION, Normalisation, numbers
 def from_state_dict(
     state: StateDict, net: Deployed, pixels: Normalisation
 ) -> tuple[caffe_pb2.NetParameter, Fold]:
-    """A network's weights from a state dict whose images are normalised as `pixels`.
+    """Returns a network's weights from a state dict whose images are normalised as
+    `pixels`, and how they were folded.
 
     Raises UserError, naming both sides, where the state dict is not the network's.
     """
     pairs = matched(state, units(net.layers, net.parameters), net.net)
     first = first_layer(net)
     result = caffe_pb2.NetParameter(name=net.net)
-    waiting: dict = {}  # until the bias of the first layer is settled
+    waiting: Blobs = {}  # until the bias of the first layer is settled
     folded = None
     for unit, module in pairs:
         waiting |= unit.to_caffe(tensors_of(state, unit, module))
@@ -52,7 +50,7 @@ def from_state_dict(
     return result, folded
 
 
-def _move(blobs: dict, result: caffe_pb2.NetParameter, net: Deployed) -> None:
+def _move(blobs: Blobs, result: caffe_pb2.NetParameter, net: Deployed) -> None:
     """From arrays to the message, one at a time: VGG-16 has half a gigabyte of them."""
     for name in list(blobs):
         layer = result.layer.add(name=name)
@@ -61,84 +59,89 @@ def _move(blobs: dict, result: caffe_pb2.NetParameter, net: Deployed) -> None:
 
 
 def from_caffemodel(
-    given: caffe_pb2.NetParameter, net: Deployed, file: Path
+    loaded: caffe_pb2.NetParameter, net: Deployed, file: Path
 ) -> tuple[caffe_pb2.NetParameter, weights.Comparison]:
-    """The layers of the network that weights have by name, number by number.
+    """Returns the layers of the network that weights have by name, number by number,
+    and which they are.
 
     Raises UserError where none, or one of other shapes, is among them, or a number is
     not finite.
     """
-    comparison = weights.require_fitting(net.parameters, given, file, net.net)
-    weights.require_finite(given, file)
+    comparison = weights.require_fitting(net.parameters, loaded, file, net.net)
+    weights.require_finite(loaded, file)
     if not comparison.copied:
-        theirs = ", ".join(list(weights.blobs(given))[:3]) or "none"
+        theirs = ", ".join(list(weights.blobs(loaded))[:3]) or "none"
         raise UserError(
             f"{relative(file)} has no layer of {net.net} (its first are {theirs};"
             f" {net.net}'s are {', '.join(list(net.parameters)[:3])})."
         )
     result = caffe_pb2.NetParameter(name=net.net)
-    found = weights.blobs(given)
+    found = weights.blobs(loaded)
     for name in comparison.copied:
         layer = result.layer.add(name=name)
         for blob, shape in zip(found[name], net.parameters[name], strict=True):
-            own = layer.blobs.add()
-            own.CopyFrom(blob)
-            for dimension in ("num", "channels", "height", "width"):
-                own.ClearField(dimension)
-            own.shape.dim[:] = shape
+            weights.copy_blob(blob, layer.blobs.add(), shape)
     return result, comparison
 
 
-def border_remark(fold_: Fold, net: Deployed, pixels: Normalisation) -> str:
-    """What the fold leaves at the border, and the command that leaves nothing."""
-    if not fold_.border:
-        return "exact everywhere, the zero padding at the border included"
+def import_weights(
+    file: Path, net: Deployed, pixels: Normalisation | None = None
+) -> tuple[caffe_pb2.NetParameter, list[str]]:
+    """Returns a network's weights from a file, and what is to be said of them.
+
+    file: a .caffemodel, which is copied as it is, or a state dict, whose images are
+    normalised as `pixels` say. Raises UserError where it cannot be read, or is not the
+    network's.
+    """
+    if file.suffix == ".caffemodel":
+        result, comparison = from_caffemodel(weights.load(file), net, file)
+        return result, [
+            f"copied as they are: {_listed(comparison.copied)}",
+            f"missing, left to the fillers: {_listed(comparison.missing)}",
+            f"unused: {_listed(comparison.unused)}",
+        ]
+    result, folded = from_state_dict(read_state_dict(file), net, pixels)
+    return result, [
+        f"images were {pixels}; now {net.pixels}: folded into {folded.layer}",
+        border_remark(folded, exact_import(net, pixels)),
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """fc6, fc7, fc8, or the first few of more."""
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return ", ".join(names[:6]) + more if names else "none"
+
+
+def exact_import(net: Deployed, pixels: Normalisation) -> str:
+    """Returns what makes the import of weights for `pixels` exact at the border, too:
+    data with the same mean."""
     mean = numbers([255 * value for value in pixels.reordered(net.pixels.bgr).mean])
     if net.net in NETWORKS:
         command = f".venv/bin/python -m generator {net.net} --mean-value {mean}"
-        mend = f"exact after `{command}`, and this import again"
-    else:
-        mend = f"exact with mean_value {mean} in the data layers of your file"
-    return (
-        f"exact inside; where the window of {fold_.layer} reaches into the zero padding"
-        f" its outputs differ by up to {fold_.border:.2g}, as the means do; {mend}"
-    )
+        return f"exact after `{command}`, and this import again"
+    return f"exact with mean_value {mean} in the data layers of your file"
 
 
-def add_normalisation_arguments(parser: argparse.ArgumentParser) -> None:
-    """--mean, --std and --bgr: how the images of a state dict are normalised."""
-    parser.add_argument(
-        "--mean",
-        type=numbers_of,
-        metavar="R,G,B",
-        help="of the state dict's images in [0, 1], in their channels' order (default:"
-        f" torchvision's, {numbers(TORCHVISION.mean)})",
-    )
-    parser.add_argument(
-        "--std",
-        type=numbers_of,
-        metavar="R,G,B",
-        help=f"likewise (default: torchvision's, {numbers(TORCHVISION.std)})",
-    )
-    order = parser.add_mutually_exclusive_group()
-    order.add_argument(
-        "--rgb", action="store_true", help="the state dict reads RGB (the default)"
-    )
-    order.add_argument("--bgr", action="store_true", help="it reads BGR")
+def chosen_normalisation(
+    net: Deployed,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    bgr: bool = False,
+) -> Normalisation:
+    """Returns how the images of a state dict are normalised: as torchvision's, but for
+    what is given; of other than three channels with this network's mean and a std of 1.
 
-
-def chosen_normalisation(options: argparse.Namespace, net: Deployed) -> Normalisation:
-    """torchvision's, or what the options say; of other than three channels, this
-    network's own mean and a std of 1. Raises UserError for what cannot be."""
+    Raises UserError for what cannot be; its sentences name the options --mean, --std
+    and --bgr.
+    """
     channels = net.image[0]
-    default = TORCHVISION.reordered(options.bgr)
+    default = TORCHVISION.reordered(bgr)
     if channels != 3:
         default = Normalisation(net.pixels.mean, (1.0,) * channels)
-        if options.bgr:
+        if bgr:
             raise UserError(f"--bgr: the images of {net.net} have {channels} channel.")
-    chosen = Normalisation(
-        options.mean or default.mean, options.std or default.std, options.bgr
-    )
+    chosen = Normalisation(mean or default.mean, std or default.std, bgr)
     for option, values in (("--mean", chosen.mean), ("--std", chosen.std)):
         if len(values) != channels:
             raise UserError(
@@ -154,14 +157,3 @@ def chosen_normalisation(options: argparse.Namespace, net: Deployed) -> Normalis
             f"--mean {numbers(chosen.mean)}: numbers up to 1e6 are expected."
         )
     return chosen
-
-
-def numbers_of(text: str) -> tuple[float, ...]:
-    """Of --mean and --std: one number a channel, in the order of the channels."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: numbers separated by commas are expected, such as"
-            f" {numbers(TORCHVISION.mean)}"
-        ) from None

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from generator.derived import epochs_text
 from generator.errors import UserError
+from generator.names import RECONSTRUCTION
 from generator.networks import find_network
 from generator.variants import find_variant
 from swwae.base import provenance
 from swwae.base.project import BUILD_COMMAND, CAFFE, ROOT, relative
-from swwae.engine.trial import RECONSTRUCTION
 from swwae.evaluation import results
 from swwae.experiments.jobs import Job
 from swwae.experiments.paired_tests import Values

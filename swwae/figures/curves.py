@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from generator.errors import UserError
+from generator.names import DECODER
 from swwae.base import project
 from swwae.base.project import ROOT
 from swwae.engine.log import Log, Series, read_log
@@ -22,7 +23,6 @@ from swwae.images.preprocessing import Preprocessing
 from swwae.nets import data_layers, network
 from swwae.runs import folders
 from swwae.runs.run import Run
-from swwae.stages.sources import DECODER
 
 TOTAL, CLASSIFICATION = "total", "classification"
 """Names of losses, as --loss takes them, beside those of the networks' blobs."""

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from generator.errors import UserError
 from generator.layers import shape_text
+from generator.names import DECODER
 from swwae.base import project, tables
 from swwae.base.files import require_file
 from swwae.base.project import ROOT
@@ -19,7 +20,6 @@ from swwae.figures import style
 from swwae.nets import network, weights
 from swwae.runs import folders
 from swwae.runs.run import Run
-from swwae.stages.sources import DECODER
 from swwae.stages.status import recorded_file
 
 FINETUNING = 4

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
 from generator.errors import UserError
+from generator.names import DECODER
 from generator.networks import NETWORKS
 from generator.variants import find_variant
 from swwae.base import project
@@ -20,7 +21,6 @@ from swwae.images import grid
 from swwae.nets import network
 from swwae.runs import folders, networks
 from swwae.runs.run import Run
-from swwae.stages.sources import DECODER
 
 POINTS_PER_INCH = 72
 AIR = 10  # points beside a text
@@ -200,14 +200,9 @@ def model_depth(run: Run, depth: int | None) -> int | None:
 def decoded(
     model: Model, images: list[np.ndarray]
 ) -> tuple[list[np.ndarray], list[np.ndarray], float]:
-    """Originals, reconstructions, and the mean error, as `reconstruct`, in batches."""
-    size = model.batch_size(model.images("val").preprocessing.shape)
-    parts = [
-        reconstruct(model, images[start : start + size])
-        for start in range(0, len(images), size)
-    ]
-    originals, copies = (sum((part[i] for part in parts), []) for i in (0, 1))
-    return originals, copies, float(np.concatenate([p[2] for p in parts]).mean())
+    """Originals, reconstructions, and the mean error, as `reconstruct`."""
+    originals, copies, errors = reconstruct(model, images)
+    return originals, copies, float(errors.mean())
 
 
 @style.style()

@@ -1,7 +1,6 @@
-"""Images as the networks read them: BGR or grey, 0..255, mean-subtracted.
+"""The LMDBs of images that a network is trained and tested on.
 
-What is subtracted, and which LMDBs hold the images, is read from the data layers of a
-network's train_val.prototxt, so that it is said in one place.
+Which they are is read from the data layers of its train_val.prototxt.
 """
 
 import io
@@ -19,9 +18,10 @@ from PIL import Image
 from generator.errors import UserError
 from generator.source import truncated
 from swwae.base.project import ROOT, relative
-from swwae.images.pictures import _grey_or_colour, from_picture
-from swwae.images.preprocessing import UNSCALED, Preprocessing
+from swwae.images.pictures import from_picture, grey_or_colour
+from swwae.images.preprocessing import Preprocessing
 from swwae.nets import network
+from swwae.nets.transformation import data_layer, transformation
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,14 @@ class Database:
             return environment.stat()["entries"]
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
-        """Every image, uint8 (C, h, w), with its label, in the order of the keys."""
+        """Yields each image, uint8 (C, h, w), and its label, in the keys' order."""
         with self.open() as environment, environment.begin() as transaction:
             for key, value in transaction.cursor():
                 yield self._decode(key, value)
 
     def image(self, index: int) -> np.ndarray:
-        """The image at a place, counted from 0 in the order of the keys."""
+        """Returns the image at a place, counted from 0 in the order of the keys, as
+        uint8 (C, h, w); raises UserError for a place that there is not."""
         count = len(self)
         if not 0 <= index < count:
             raise UserError(
@@ -53,7 +54,7 @@ class Database:
             return self.read(environment, key)[0]
 
     def keys(self, places: Iterable[int]) -> list[bytes]:
-        """The keys at places, which ascend, counted from 0."""
+        """Returns the keys at places, which ascend, counted from 0."""
         with self.open() as environment, environment.begin() as transaction:
             every = transaction.cursor().iternext(values=False)
             found, passed = [], 0
@@ -63,7 +64,10 @@ class Database:
         return found
 
     def read(self, environment: lmdb.Environment, key: bytes) -> tuple[np.ndarray, int]:
-        """The image with a key, uint8 (C, h, w), and its label."""
+        """Returns the image with a key, uint8 (C, h, w), and its label.
+
+        Raises UserError where it is no image.
+        """
         with environment.begin() as transaction:
             return self._decode(key, transaction.get(key))
 
@@ -73,7 +77,7 @@ class Database:
             datum.ParseFromString(value)
             if datum.encoded:
                 with Image.open(io.BytesIO(datum.data)) as picture:
-                    return from_picture(_grey_or_colour(picture)), datum.label
+                    return from_picture(grey_or_colour(picture)), datum.label
             shape = (datum.channels, datum.height, datum.width)
             return np.frombuffer(datum.data, np.uint8).reshape(shape), datum.label
         except (
@@ -89,7 +93,7 @@ class Database:
             ) from None
 
     def open(self) -> lmdb.Environment:
-        """The LMDB, to read from; UserError where there is none."""
+        """Opens the LMDB to read from; raises UserError where there is none."""
         if not (self.path / "data.mdb").is_file():
             create = self.path.parent / "create.py"
             known = (ROOT / create).is_file()
@@ -110,58 +114,33 @@ class Database:
 
 
 def database(train_val: Path, split: str, shape: tuple[int, int, int]) -> Database:
-    """The images that a network is trained ("train") or tested ("val") on, prepared as
-    for tests.
+    """Returns the images that a network is trained ("train") or tested ("val") on,
+    prepared as for tests.
 
     train_val: the network's train_val.prototxt. shape: of its `data` blob. Raises
-    UserError when the file is missing, or has no data layer of that phase.
+    UserError when the file is missing, has no data layer of that phase, or subtracts a
+    mean image.
     """
-    layers = network.read(train_val).layer
-    phase = {"train": caffe_pb2.TRAIN, "val": caffe_pb2.TEST}[split]
-    source = _data_layer(layers, phase)
+    source = data_layer(network.read(train_val), split, kinds=("Data",))
     if source is None:
         raise UserError(
             f"{relative(train_val)} has no Data layer for the {split} images."
         )
-    transform = (_data_layer(layers, caffe_pb2.TEST) or source).transform_param
-    if transform.mean_file:
-        raise UserError(
-            f"{relative(train_val)} subtracts a mean image ({transform.mean_file});"
-            " only mean_value, a number a channel, is understood here."
-        )
-    preprocessing = Preprocessing(
-        shape,
-        tuple(transform.mean_value) or (0.0,),
-        transform.shorter_edge or (UNSCALED if transform.crop_size else 0),
-        transform.center_square,
-    )
+    preprocessing = Preprocessing.of(transformation(train_val, "val"), shape)
     return Database(ROOT / source.data_param.source, preprocessing)
 
 
-def _data_layer(
-    layers: Iterable[caffe_pb2.LayerParameter], phase: int
-) -> caffe_pb2.LayerParameter | None:
-    for layer in layers:
-        phases = [rule.phase for rule in layer.include]
-        if layer.type == "Data" and (not phases or phase in phases):
-            return layer
-    return None
+def first_of_each_class(
+    images: Iterable[tuple[np.ndarray, int]], most: int, among: int | None = None
+) -> dict[int, tuple[int, np.ndarray]]:
+    """Returns label -> place and image of the first image of each class.
 
-
-def trained_on_mirror_images(train_val: Path) -> bool:
-    """Whether a network's training data layer mirrors images at random."""
-    return any(
-        layer.transform_param.mirror
-        for layer in network.read(train_val).layer
-        if all(rule.phase == caffe_pb2.TRAIN for rule in layer.include)
-    )
-
-
-def image_scale(train_val: Path) -> float:
-    """What a network's data layer multiplies the mean-subtracted pixels by; 1 where it
-    says nothing, or there is no such file."""
-    if train_val.is_file():
-        for layer in network.read(train_val).layer:
-            if layer.HasField("transform_param"):
-                return layer.transform_param.scale
-    return 1.0
+    The labels ascend. most: classes, those that appear first. among: the first so many
+    images; None: all.
+    """
+    found: dict[int, tuple[int, np.ndarray]] = {}
+    for place, (image, label) in enumerate(islice(images, among)):
+        found.setdefault(label, (place, image))
+        if len(found) == most:
+            break
+    return dict(sorted(found.items()))

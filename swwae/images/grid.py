@@ -9,13 +9,13 @@ from swwae.base.files import whole_file
 from swwae.images.pictures import to_picture
 
 GAP = 2
-
+"""Pixels between images."""
 
 PAPER, INK = (255, 255, 255), (32, 32, 32)
 
 
 def grid(rows: list[tuple[str, list[np.ndarray]]], scale: int) -> Image.Image:
-    """Rows of images under one another, each with its label on the left.
+    """Draws rows of images under one another, each with its label on the left.
 
     The images are uint8 (C, H, W), C = 1 or 3 (BGR), all of one shape; each pixel
     becomes scale x scale pixels.
@@ -44,14 +44,15 @@ def grid(rows: list[tuple[str, list[np.ndarray]]], scale: int) -> Image.Image:
 
 
 def label_width(rows: list[tuple[str, list[np.ndarray]]], font) -> int:
-    """Pixels that the labels take, with air on both sides; 0 without labels."""
+    """Returns the pixels that labels take, with air on both sides; 0 without labels."""
     lines = [line for label, _ in rows for line in label.split("\n")]
     longest = max(font.getlength(line) for line in lines)
     return round(longest) + 16 if longest else 0
 
 
 def default_scale(side: int) -> int:
-    """Small images are enlarged to about 64 pixels, large ones left as they are."""
+    """Returns by how much an image of that side is enlarged: a small one to about 64
+    pixels, a large one not at all."""
     return max(1, round(64 / side))
 
 

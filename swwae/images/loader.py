@@ -13,6 +13,7 @@ from functools import cache
 from itertools import islice
 from multiprocessing import get_context
 
+import cv2
 import lmdb
 import numpy as np
 
@@ -23,14 +24,14 @@ from swwae.images.database import Database
 CHUNK = 32
 """Images that a process reads at a time."""
 
-
 MOST_PROCESSES = 16
 
 
 def prepared(
     database: Database, keys: Sequence[bytes], processes: int | None = None
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """The images with these keys, in their order, as uint8 (C, H, W), and their labels.
+    """Yields the images with these keys, in their order, as uint8 (C, H, W), and their
+    labels.
 
     processes: one a core where it is None. Raises UserError where an image cannot be
     read. To be closed where it is left before its end (contextlib.closing).
@@ -59,7 +60,12 @@ def prepared(
 
 
 def _begin() -> None:
-    """Ctrl-C is the parent's to handle; where the parent is killed, we end too."""
+    """Leaves Ctrl-C to the parent, ends with it, and takes OpenCV one thread.
+
+    Whatever threads OpenCV had in the parent are not in its fork: 0 is the number with
+    which it neither uses nor waits for them.
+    """
+    cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent(signal.SIGTERM)
 

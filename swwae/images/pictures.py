@@ -1,7 +1,6 @@
-"""Images as the networks read them: BGR or grey, 0..255, mean-subtracted.
+"""Image files and PIL's pictures, to and from arrays as the networks have them.
 
-What is subtracted, and which LMDBs hold the images, is read from the data layers of a
-network's train_val.prototxt, so that it is said in one place.
+These are uint8 (C, h, w): blue, green, red, or grey alone.
 """
 
 from pathlib import Path
@@ -13,29 +12,30 @@ from generator.errors import UserError
 
 
 def to_picture(image: np.ndarray) -> Image.Image:
-    """A PIL image, grey or RGB, of uint8 (C, h, w), C = 1 or 3 (BGR)."""
+    """Returns a PIL image, grey or RGB, of uint8 (C, h, w), C = 1 or 3 (BGR)."""
     if image.shape[0] == 1:
         return Image.fromarray(image[0])
     return Image.fromarray(np.ascontiguousarray(image[::-1].transpose(1, 2, 0)))
 
 
 def from_picture(picture: Image.Image) -> np.ndarray:
-    """uint8 (C, h, w), C = 1 or 3 (BGR), of a PIL image, grey or RGB."""
+    """Returns uint8 (C, h, w), C = 1 or 3 (BGR), of a PIL image, grey or RGB."""
     values = np.asarray(picture)
     if values.ndim == 2:
         return values[np.newaxis].copy()
     return values.transpose(2, 0, 1)[::-1].copy()
 
 
-def _grey_or_colour(picture: Image.Image) -> Image.Image:
+def grey_or_colour(picture: Image.Image) -> Image.Image:
+    """Returns a picture in mode L, where it is black, white or grey, else in RGB."""
     return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
 
 
 def read_image(path: Path) -> np.ndarray:
-    """uint8 (C, h, w) of an image file; raises UserError when it is none."""
+    """Returns uint8 (C, h, w) of an image file; raises UserError when it is none."""
     try:
         with Image.open(path) as picture:
-            return from_picture(_grey_or_colour(picture))
+            return from_picture(grey_or_colour(picture))
     except FileNotFoundError:
         raise UserError(f"there is no image {path}.") from None
     except IsADirectoryError:

@@ -1,19 +1,18 @@
-"""Images as the networks read them: BGR or grey, 0..255, mean-subtracted.
+"""From an image to a network's `data` blob: BGR or grey, 0..255, mean-subtracted.
 
-What is subtracted, and which LMDBs hold the images, is read from the data layers of a
-network's train_val.prototxt, so that it is said in one place.
+It does what the fork's data layers do in tests, with the same OpenCV functions.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
+import cv2
 import numpy as np
-from scipy.sparse import csr_array
 
 from swwae.images.pictures import from_picture, to_picture
+from swwae.nets.transformation import Transformation
 
 UNSCALED = -1
-
+"""As a shorter edge: an image keeps its size."""
 
 AREA_ABOVE = 2
 """Images that shrink by more are averaged over areas, all others interpolated."""
@@ -38,12 +37,26 @@ class Preprocessing:
     center_square: bool = False
     whole: bool = False
 
+    @classmethod
+    def of(
+        cls, transformation: Transformation, shape: tuple[int, int, int]
+    ) -> "Preprocessing":
+        """Returns what a data layer does in tests. shape: of its `data` blob."""
+        return cls(
+            shape,
+            transformation.mean or (0.0,),
+            transformation.shorter_edge
+            or (UNSCALED if transformation.crop_size else 0),
+            transformation.center_square,
+        )
+
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """float32 (C, H, W), mean-subtracted, of a uint8 image (C, h, w)."""
+        """Returns float32 (C, H, W), mean-subtracted, of a uint8 image (C, h, w)."""
         return self.centred(self.framed(image))
 
     def framed(self, image: np.ndarray) -> np.ndarray:
-        """uint8 (C, H, W) of uint8 (C, h, w): channels, size and place made to fit."""
+        """Returns uint8 (C, H, W) of uint8 (C, h, w): channels and size are made to
+        fit, the centre is taken."""
         channels, height, width = self.shape
         if image.shape[0] != channels:
             picture = to_picture(image).convert("L" if channels == 1 else "RGB")
@@ -55,11 +68,12 @@ class Preprocessing:
         return image if self.whole else _centre(image, height, width)
 
     def centred(self, pixels: np.ndarray) -> np.ndarray:
-        """float32, mean-subtracted, of uint8 (..., C, H, W)."""
+        """Returns float32, mean-subtracted, of uint8 (..., C, H, W)."""
         return pixels.astype(np.float32) - self._mean()
 
     def pixels(self, unit: np.ndarray) -> np.ndarray:
-        """uint8 (C, H, W) of mean-subtracted values in units of [0, 1] (dec:data)."""
+        """Returns uint8 (C, H, W) of mean-subtracted values in units of [0, 1], such as
+        dec:data; what lies outside 0..255 is clipped."""
         return np.clip(np.rint(unit * 255 + self._mean()), 0, 255).astype(np.uint8)
 
     def _mean(self) -> np.ndarray:
@@ -94,51 +108,17 @@ def _centre(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """uint8 (C, height, width) of uint8 (C, h, w), as the fork resizes, within 1.
+    """Returns uint8 (C, height, width) of uint8 (C, h, w), as the fork resizes.
 
-    Bilinear between pixel centres, without smoothing; averages over areas where the
-    shorter edge shrinks by more than AREA_ABOVE (OpenCV's INTER_LINEAR and INTER_AREA).
+    OpenCV's INTER_LINEAR; INTER_AREA where the shorter edge shrinks by more than
+    AREA_ABOVE (fork/src/src/caffe/util/augmentation.cpp).
     """
-    channels, high, wide = image.shape
-    if (high, wide) == (height, width):
+    channels, *before = image.shape
+    if tuple(before) == (height, width):
         return image
-    shrinks = min(high, wide) / min(height, width) > AREA_ABOVE
-    weights = _area_weights if shrinks else _linear_weights
-    rows = image.transpose(1, 0, 2).reshape(high, channels * wide)
-    rows = weights(high, height) @ rows.astype(np.float32)
-    columns = rows.reshape(height * channels, wide).T
-    columns = weights(wide, width) @ np.ascontiguousarray(columns)
-    pixels = (columns + 0.5).astype(np.uint8)
-    pixels = pixels.reshape(width, height, channels).transpose(2, 1, 0)
-    return np.ascontiguousarray(pixels)
-
-
-@lru_cache(maxsize=64)
-def _linear_weights(size: int, wanted: int) -> csr_array:
-    """(wanted, size): each result from its two nearest pixels."""
-    at = (np.arange(wanted) + 0.5) * (size / wanted) - 0.5
-    at = np.clip(at, 0, size - 1)
-    before = np.minimum(at.astype(int), max(size - 2, 0))
-    share = at - before
-    result = np.arange(wanted)
-    return csr_array(
-        (
-            np.concatenate([1 - share, share]).astype(np.float32),
-            (
-                np.concatenate([result, result]),
-                np.concatenate([before, np.minimum(before + 1, size - 1)]),
-            ),
-        ),
-        shape=(wanted, size),
-    )
-
-
-@lru_cache(maxsize=64)
-def _area_weights(size: int, wanted: int) -> csr_array:
-    """(wanted, size): each result from the pixels of its equal share of the edge."""
-    ends = np.linspace(0, size, wanted + 1)
-    pixel = np.arange(size)
-    first, last = ends[:-1, np.newaxis], ends[1:, np.newaxis]
-    covered = np.minimum(last, pixel + 1) - np.maximum(first, pixel)
-    weights = np.maximum(covered, 0) * (wanted / size)
-    return csr_array(weights.astype(np.float32))
+    shrinks = min(before) / min(height, width) > AREA_ABOVE
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    result = np.empty((channels, height, width), np.uint8)
+    for plane, target in zip(np.ascontiguousarray(image), result, strict=True):
+        cv2.resize(plane, (width, height), target, interpolation=method)
+    return result

@@ -16,17 +16,13 @@ from swwae.images.pictures import from_picture
 
 PREFIX = "unseen:"
 
-
 FINER = 4
 """Drawings are made so many times larger, then averaged: their edges are smooth."""
-
 
 LARGEST = 4096
 """Pixels of an edge."""
 
-
 WHITE, INK, LINK, BAR = (255, 255, 255), (32, 33, 34), (51, 102, 204), (234, 236, 240)
-
 
 PARAGRAPHS = (
     "Max pooling keeps the largest value of each window, and the switches say where it"
@@ -36,13 +32,13 @@ PARAGRAPHS = (
     " this text can be read in what its decoder makes of it.",
 )
 
-
 LINKED = frozenset({"switches", "decoder", "objects", "letters", "network"})
 """Words in another colour, as links are."""
 
 
 def load(name: str, side: int) -> np.ndarray:
-    """uint8 (3, side, side), BGR, of one of NAMES; UserError where there is none.
+    """Returns uint8 (3, side, side), BGR, of one of NAMES; UserError where there is
+    none.
 
     side: from 1 to 4096 pixels.
     """
@@ -132,7 +128,6 @@ SPHERES = (  # x, y, z of the centre, and the radius; y = 0 is the floor
     (-0.1, 0.25, 1.7, 0.25),
 )
 
-
 EYE_HEIGHT, WALL, FOCAL_LENGTH = 1.0, 6.0, 1.1
 """Of the pinhole camera, which looks along z; in the units of SPHERES, the focal length
 in widths of the image."""
@@ -163,6 +158,5 @@ _PICTURES: dict[str, Callable[[int], Image.Image]] = {
     "drawing": _drawing,
     "depth": _depth,
 }
-
 
 NAMES = tuple(_PICTURES)

@@ -1,4 +1,4 @@
-"""Reads network files, and builds networks in pycaffe to learn what they hold.
+"""Builds networks in pycaffe to learn what they hold.
 
 Caffe ends the whole program where a network is wrong, so networks are built in a
 process of their own, which also gives the memory back.
@@ -14,7 +14,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from generator.errors import UserError
-from generator.ladder import NOISY
+from generator.names import NOISY
 from swwae.base.processes import EndedEarly, isolated
 from swwae.base.project import ROOT, relative
 from swwae.engine.log import Fatal, parse_line
@@ -26,7 +26,7 @@ Shapes = dict[str, list[Shape]]
 
 
 def parameter_shapes(path: Path) -> Shapes:
-    """The shapes that a network's parameters have in the training phase.
+    """Returns layer -> the shapes that its parameters have in the training phase.
 
     Raises UserError with Caffe's own words where it refuses the network.
     """
@@ -36,7 +36,7 @@ def parameter_shapes(path: Path) -> Shapes:
 def initial(
     path: Path, seed: int, image: Shape, blob: str, scratch: Path
 ) -> caffe_pb2.NetParameter:
-    """The weights that the fillers give a network in the training phase.
+    """Returns the weights that the fillers give a network in the training phase.
 
     image, blob: shape and name of its data layers' images; no data are read. scratch: a
     folder with room for the weights. Raises UserError as `parameter_shapes` does.

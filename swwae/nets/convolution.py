@@ -10,22 +10,26 @@ from pathlib import Path
 import numpy as np
 from caffe.proto import caffe_pb2
 
-from generator.convolutional import SUFFIX
 from generator.errors import UserError
-from swwae.nets import building, network, weights
+from generator.names import CONVOLUTION_SUFFIX as SUFFIX
+from swwae.base.project import relative
+from swwae.nets import building, weights
+from swwae.nets.deployed import deploy_layers
+from swwae.runs.run import Run
 
 
 def converted(
-    given: caffe_pb2.NetParameter, wanted: building.Shapes, transposed: set[str]
+    classifier: caffe_pb2.NetParameter, wanted: building.Shapes, transposed: set[str]
 ) -> tuple[caffe_pb2.NetParameter, list[str]]:
-    """The parameters that a fully convolutional network has, and which changed shape.
+    """Returns the parameters of a fully convolutional network, and the layers that
+    changed their shape.
 
-    given: the classifier's weights. wanted: layer -> shapes, of deploy_conv.
+    classifier: its weights. wanted: layer -> shapes, of deploy_conv.
     transposed: inner products whose weights are stored as inputs x outputs. Raises
     UserError where a layer is missing or of other shapes.
     """
-    found = weights.blobs(given)
-    result = caffe_pb2.NetParameter(name=given.name)
+    found = weights.blobs(classifier)
+    result = caffe_pb2.NetParameter(name=classifier.name)
     changed = []
     for name, shapes in wanted.items():
         source = name
@@ -56,10 +60,38 @@ def converted(
     return result, changed
 
 
-def transposed_layers(deploy: Path) -> set[str]:
-    """Inner products of a network file that store their weights transposed."""
-    return {
-        layer.name
-        for layer in network.read(deploy).layer
-        if layer.inner_product_param.transpose
-    }
+def transposed_layers(net: str) -> set[str]:
+    """Returns the inner products of a network's classifier that store their weights
+    transposed."""
+    _, deploy = deploy_layers(Run(net, "baseline", 4))
+    return {layer.name for layer in deploy.layer if layer.inner_product_param.transpose}
+
+
+def network_file(net: str, otherwise: str = "") -> Path:
+    """Returns the fully convolutional network of a net, deploy_conv.prototxt: that of
+    the baseline, as all variants and depths have its classifier.
+
+    Raises UserError where there is none; otherwise: what that sentence ends with.
+    """
+    baseline = Run(net, "baseline", 4)
+    path = baseline.models / "deploy_conv.prototxt"
+    if not path.is_file():
+        raise UserError(
+            f"the network {relative(path)} is missing: run {baseline.generator_command}"
+            f" (networks without convolutions or class scores have none{otherwise})."
+        )
+    return path
+
+
+def convert_file(net: str, source: Path, out: Path) -> tuple[str, list[str]]:
+    """Writes a weights file for deploy_conv.prototxt.
+
+    source: the classifier's weights. Returns what was written, in words, and the layers
+    that are convolutions now. Raises UserError where files are missing or not of this
+    network.
+    """
+    path = network_file(net)
+    wanted = building.parameter_shapes(path)
+    result, changed = converted(weights.load(source), wanted, transposed_layers(net))
+    weights.save(result, out)
+    return f"{len(result.layer)} layers for {relative(path)}", changed

@@ -1,7 +1,6 @@
-"""Reads network files, and builds networks in pycaffe to learn what they hold.
+"""A network's data layers: what they read, how much at a time, and in which phase.
 
-Caffe ends the whole program where a network is wrong, so networks are built in a
-process of their own, which also gives the memory back.
+What they do to pixels is `transformation`'s subject.
 """
 
 from caffe.proto import caffe_pb2
@@ -13,8 +12,8 @@ DATA = ("Data", "ImageData", "HDF5Data", "WindowData", "MemoryData", "DummyData"
 
 
 def sources(network: caffe_pb2.NetParameter) -> list[str]:
-    """What a NetParameter's data layers read, relative to the root: LMDBs, LevelDBs,
-    lists of files."""
+    """Returns what a network's data layers read, relative to the root: LMDBs, LevelDBs,
+    lists of files, each once."""
     found = []
     for layer in network.layer:
         for field, value in layer.ListFields():
@@ -24,7 +23,7 @@ def sources(network: caffe_pb2.NetParameter) -> list[str]:
 
 
 def batch_size(network: caffe_pb2.NetParameter) -> int | None:
-    """Images that one training forward takes; None where no data layer says.
+    """Returns the images of one training batch; None where no data layer says.
 
     That is the first data layer's, and that of those whose images are concatenated
     with its own.
@@ -42,10 +41,16 @@ def batch_size(network: caffe_pb2.NetParameter) -> int | None:
 
 
 def in_training(layer: caffe_pb2.LayerParameter) -> bool:
-    """Whether a layer is there in training, as far as its phases say."""
-    phases = [rule.phase for rule in layer.include if rule.HasField("phase")]
+    """Tells whether a layer is there in training, as far as its phases say."""
+    return in_phase(layer, caffe_pb2.TRAIN)
+
+
+def in_phase(layer: caffe_pb2.LayerParameter, phase: int) -> bool:
+    """Tells whether a layer is there in a phase (caffe_pb2.TRAIN or TEST), as far as
+    its rules on phases say."""
+    included = [rule.phase for rule in layer.include if rule.HasField("phase")]
     excluded = [rule.phase for rule in layer.exclude if rule.HasField("phase")]
-    return caffe_pb2.TEST not in phases and caffe_pb2.TRAIN not in excluded
+    return all(found == phase for found in included) and phase not in excluded
 
 
 def without_data(net: caffe_pb2.NetParameter, image: Shape, blob: str) -> None:

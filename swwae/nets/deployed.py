@@ -10,7 +10,6 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 from generator.errors import UserError
-from generator.errors import UserError as GeneratorError
 from generator.files import render
 from generator.layers import Layer
 from generator.networks import NETWORKS
@@ -26,6 +25,7 @@ from swwae.base.files import require_file
 from swwae.base.project import relative
 from swwae.nets import building, network
 from swwae.nets.normalisation import Normalisation
+from swwae.nets.transformation import Transformation, transformation
 from swwae.runs.run import Run
 
 
@@ -35,7 +35,8 @@ class Deployed:
 
     net: the network's name. path: of its file, as it is shown. image: the shape of an
     image, (channels, height, width). blob: where the image goes. parameters: layer ->
-    shapes. pixels: how the image is normalised.
+    shapes. train_val: the file with its data layers. transformation: what these do to
+    the pixels of an image in tests.
     """
 
     net: str
@@ -45,7 +46,13 @@ class Deployed:
     blob: str
     image: tuple[int, ...]
     parameters: building.Shapes
-    pixels: Normalisation
+    train_val: Path
+    transformation: Transformation
+
+    @property
+    def pixels(self) -> Normalisation:
+        """How the image is normalised."""
+        return self.transformation.normalisation(self.image[0])
 
     @property
     def has_decoder(self) -> bool:
@@ -53,7 +60,8 @@ class Deployed:
 
     @contextmanager
     def file(self) -> Iterator[Path]:
-        """The network in a file that Caffe can read, as long as the context lasts."""
+        """Yields the network in a file that Caffe can read, as long as the context
+        lasts."""
         with NamedTemporaryFile("w", suffix=".prototxt", encoding="utf-8") as file:
             file.write(text_format.MessageToString(self.layers))
             file.flush()
@@ -61,7 +69,8 @@ class Deployed:
 
 
 def deployed(net: str, variant: str, depth: int | None = None) -> Deployed:
-    """The deploy network of a variant, decoding from a depth (None: the default one).
+    """Returns the deploy network of a variant that decodes from a depth (None: the
+    default one).
 
     Raises UserError: unknown names, a depth out of range, a network that is not
     generated, subtracts a mean image, or that Caffe refuses.
@@ -69,28 +78,46 @@ def deployed(net: str, variant: str, depth: int | None = None) -> Deployed:
     run = Run(net, variant, 4, depth)
     if depth is not None and not find_variant(variant).has_decoder:
         raise UserError(f"{variant} has no decoder; leave --depth out.")
-    built_in = NETWORKS.get(net)
+    shown, layers = deploy_layers(run)
+    return described(net, variant, shown, layers, data_layers_of(run))
+
+
+def deploy_layers(run: Run) -> tuple[str, caffe_pb2.NetParameter]:
+    """Returns the name of a run's deploy.prototxt and what is in it.
+
+    A depth of a built-in network that nobody generated is rendered here. Raises
+    UserError where a user's network is not generated.
+    """
+    built_in = NETWORKS.get(run.net)
     path = run.models / "deploy.prototxt"
-    shown = relative(path)
     if path.is_file() or built_in is None:
         require_file(path, "network", run.generator_command)
-        layers = network.read(path)
-    else:  # a depth, or a network, that nobody generated
-        chosen = find_variant(variant)
-        made = plan(built_in, chosen, depth)
-        shown = f"models/{folder(built_in, chosen, made.depth)}/deploy.prototxt"
-        layers = text_format.Parse(render([made])[shown], caffe_pb2.NetParameter())
-    train_val = run.models / "train_val.prototxt"
-    if not train_val.is_file():  # the images are the same at every depth
-        train_val = Run(net, variant, 4).models / train_val.name
-    return described(net, variant, shown, layers, train_val)
+        return relative(path), network.read(path)
+    variant = find_variant(run.variant)
+    networks = plan(built_in, variant, run.depth)
+    shown = f"models/{folder(built_in, variant, networks.depth)}/deploy.prototxt"
+    text = render([networks])[shown]
+    return shown, text_format.Parse(text, caffe_pb2.NetParameter())
+
+
+def data_layers_of(run: Run) -> Path:
+    """Returns the file that has a run's data layers, which need not exist: its
+    train_val.prototxt or, the images being the same, the default depth's."""
+    path = run.models / "train_val.prototxt"
+    if path.is_file():
+        return path
+    return Run(run.net, run.variant, 4).models / path.name
 
 
 def described(
     net: str, variant: str, shown: str, layers: caffe_pb2.NetParameter, train_val: Path
 ) -> Deployed:
-    """As `deployed`, of a network that is given. train_val: where its data layers are;
-    a built-in network's own are known without."""
+    """Returns the same of a network that is given as layers.
+
+    shown: its file, as it is named to people. train_val: where its data layers are;
+    where there is no such file, a built-in network's are known, and another's are
+    taken to leave the pixels alone.
+    """
     inputs = [la for la in layers.layer if la.type == "Input" and la.input_param.shape]
     if not inputs:
         raise UserError(f"{shown} has no Input layer with a shape.")
@@ -110,39 +137,21 @@ def described(
         inputs[0].top[0],
         image,
         parameters,
-        pixels(net, train_val, image[0]),
+        train_val,
+        _transformation(net, train_val),
     )
 
 
-def pixels(net: str, train_val: Path, channels: int) -> Normalisation:
-    """What the data layers of a network do: BGR in 0..255, less mean_value, by scale.
-
-    Raises UserError where they subtract a mean image.
-    """
-    mean: tuple[float, ...] = ()
-    scale = 1.0
+def _transformation(net: str, train_val: Path) -> Transformation:
     if train_val.is_file():
-        given = [la for la in network.read(train_val).layer if not la.bottom]
-        given = [la for la in given if la.HasField("transform_param")]
-        for transform in [layer.transform_param for layer in given[:1]]:
-            if transform.mean_file:
-                raise UserError(
-                    f"{relative(train_val)} subtracts a mean image"
-                    f" ({transform.mean_file}); only mean_value, a number a channel,"
-                    " is understood here."
-                )
-            mean, scale = tuple(transform.mean_value), transform.scale
-    elif net in NETWORKS:
-        mean = NETWORKS[net].data.mean_value
-    if len(mean) != channels:
-        mean = (mean or (0.0,))[:1] * channels
-    # mean_value is read in decimals, kept in float32: 103.53, not 103.52999877...
-    mean = tuple(float(f"{value:.7g}") / 255 for value in mean)
-    return Normalisation(mean, (1 / (255 * scale),) * channels, bgr=channels == 3)
+        return transformation(train_val, "val")
+    if net in NETWORKS:
+        return Transformation(NETWORKS[net].data.mean_value)
+    return Transformation()
 
 
 def window(layer: caffe_pb2.LayerParameter, plane: tuple[int, ...] = ()) -> Window:
-    """What a convolution, pooling or their inverse looks at.
+    """Returns the window of a convolution, a pooling or their inverse.
 
     plane: channels, height, width of what is pooled, which matters where all of it is.
     Raises UserError where it is no window over height and width.
@@ -158,5 +167,5 @@ def window(layer: caffe_pb2.LayerParameter, plane: tuple[int, ...] = ()) -> Wind
         if pools:
             return pooling_window(described_layer, plane)
         return convolution_window(described_layer)
-    except (ShapeError, GeneratorError) as error:
+    except (ShapeError, UserError) as error:
         raise UserError(f"the layer {layer.name} {error}.") from error

@@ -1,8 +1,4 @@
-"""Reads network files, and builds networks in pycaffe to learn what they hold.
-
-Caffe ends the whole program where a network is wrong, so networks are built in a
-process of their own, which also gives the memory back.
-"""
+"""Reads network files and solver files."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -16,17 +12,16 @@ from swwae.base.project import relative
 
 FileMessage = TypeVar("FileMessage", bound=Message)
 
-
 Shape = tuple[int, ...]
 
 
 def read(path: Path) -> caffe_pb2.NetParameter:
-    """A network file as a NetParameter; UserError where it is missing or unreadable."""
+    """Reads a network file; raises UserError where it is missing or is none."""
     return _parse(path, caffe_pb2.NetParameter(), "network")
 
 
 def read_solver(path: Path) -> caffe_pb2.SolverParameter:
-    """A solver file as a SolverParameter; UserError as `read`."""
+    """Reads a solver file; raises UserError as `read`."""
     return _parse(path, caffe_pb2.SolverParameter(), "solver")
 
 
@@ -44,7 +39,8 @@ def _parse(path: Path, message: FileMessage, kind: str) -> FileMessage:
 
 
 def image_shape(path: Path) -> Shape:
-    """What a deploy network's Input layer takes, as (1, channels, height, width).
+    """Returns the shape of an image in a deploy network's Input layer, as (1, channels,
+    height, width).
 
     Raises UserError where it has none, and as `read` does.
     """
@@ -55,7 +51,7 @@ def image_shape(path: Path) -> Shape:
 
 
 def image_blob(path: Path) -> str:
-    """The blob of a deploy network's Input layer; UserError as `image_shape`."""
+    """Returns the blob of a deploy network's Input layer; raises as `image_shape`."""
     for layer in read(path).layer:
         if layer.type == "Input" and layer.top:
             return layer.top[0]

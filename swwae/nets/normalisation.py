@@ -29,7 +29,7 @@ class Normalisation:
     bgr: bool = False
 
     def reordered(self, bgr: bool) -> "Normalisation":
-        """The same with its channels in that order."""
+        """Returns the same with its channels in that order."""
         if bgr == self.bgr:
             return self
         return Normalisation(self.mean[::-1], self.std[::-1], bgr)
@@ -48,15 +48,15 @@ TORCHVISION = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def numbers(values: Sequence[float]) -> str:
-    """0.485,0.456,0.406: six digits at most."""
+    """Returns numbers as 0.485,0.456,0.406: six digits at most."""
     return ",".join(f"{value:.6g}" for value in values)
 
 
 def converted(
     weights: np.ndarray, read: Normalisation, wanted: Normalisation
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A first layer's weights for images normalised as `wanted`, and what its bias
-    grows by, so that it yields what it did for those normalised as `read`.
+    """Returns a first layer's weights for images normalised as `wanted`, and what its
+    bias grows by, so that it yields what it did for those normalised as `read`.
 
     weights: (outputs, channels, ...). Both results are float64; the second (outputs,).
     """
@@ -73,8 +73,8 @@ def border_change(
     window: Window,
     plane: Shape,
 ) -> float:
-    """The largest change that `converted` leaves in an output whose window reaches into
-    the zero padding; 0 where none does, or the means are the same.
+    """Returns the largest change that `converted` leaves in an output whose window
+    reaches into the zero padding; 0 where none does, or the means are the same.
 
     weights: (outputs, channels, height, width). plane: height, width of the image.
     """

@@ -15,22 +15,21 @@ from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 
 from generator.errors import UserError
-from generator.ladder import NOISY
 from generator.layers import shape_text
+from generator.names import NOISY
 from swwae.base.files import whole_file
 from swwae.base.project import relative
 
 Shape = tuple[int, ...]
-
 
 Shapes = Mapping[str, list[Shape]]
 """Layer -> the shapes of its parameters."""
 
 
 def load(path: Path) -> caffe_pb2.NetParameter:
-    """A weights file; UserError where it is missing or not a whole one.
+    """Reads a weights file; raises UserError where it is missing or not a whole one.
 
-    Without what a ladder's noisy encoder shares with the clean one.
+    It comes without what a ladder's noisy encoder shares with the clean one.
     """
     if path.suffix == ".h5":
         raise UserError(f"{relative(path)} is HDF5; a binary .caffemodel is expected.")
@@ -68,7 +67,7 @@ def drop_tied(network: caffe_pb2.NetParameter) -> None:
 
 
 def blobs(network: caffe_pb2.NetParameter) -> dict[str, list]:
-    """Layer -> its BlobProtos, for every layer that has any, in the file's order."""
+    """Returns layer -> its BlobProtos, of layers that have any, in the file's order."""
     layers = network.layer or [
         layer.layer if layer.HasField("layer") else layer for layer in network.layers
     ]  # the oldest format, V0, has a layer in each of its layers
@@ -76,20 +75,20 @@ def blobs(network: caffe_pb2.NetParameter) -> dict[str, list]:
 
 
 def shape(blob) -> Shape:
-    """A BlobProto's shape; the older format's is always four-dimensional."""
+    """Returns a BlobProto's shape; the older format's always has four dimensions."""
     if blob.HasField("shape"):
         return tuple(blob.shape.dim)
     return (blob.num, blob.channels, blob.height, blob.width)
 
 
 def array(blob) -> np.ndarray:
-    """A BlobProto's data, float32, in its shape."""
+    """Returns a BlobProto's data, float32, in its shape."""
     values = blob.double_data or blob.data
     return np.array(values, np.float32).reshape(shape(blob))
 
 
 def message(values: np.ndarray) -> caffe_pb2.BlobProto:
-    """A BlobProto of the current format, float32."""
+    """Returns a BlobProto of the current format, float32."""
     blob = caffe_pb2.BlobProto()
     blob.shape.dim[:] = values.shape
     if values.size:
@@ -110,7 +109,7 @@ def _varint(value: int) -> bytes:
 
 
 def read(path: Path) -> dict[str, list[np.ndarray]]:
-    """Layer -> its parameters, float32. Raises UserError as `load` does."""
+    """Reads layer -> its parameters, float32; raises UserError as `load` does."""
     return {
         name: [array(blob) for blob in parameters]
         for name, parameters in blobs(load(path)).items()
@@ -118,6 +117,7 @@ def read(path: Path) -> dict[str, list[np.ndarray]]:
 
 
 def shapes(network: caffe_pb2.NetParameter) -> dict[str, list[Shape]]:
+    """Returns layer -> the shapes of its parameters."""
     return {
         name: [shape(blob) for blob in parameters]
         for name, parameters in blobs(network).items()
@@ -125,7 +125,7 @@ def shapes(network: caffe_pb2.NetParameter) -> dict[str, list[Shape]]:
 
 
 def not_finite(network: caffe_pb2.NetParameter) -> str | None:
-    """The first layer whose parameters hold a nan or an infinity; None: there is none.
+    """Returns the first layer whose parameters hold a nan or an infinity, or None.
 
     It takes some 25 ns a parameter.
     """
@@ -136,7 +136,7 @@ def not_finite(network: caffe_pb2.NetParameter) -> str | None:
 
 
 def count(parameters: Iterable[Shape]) -> int:
-    """How many numbers parameters of these shapes hold."""
+    """Returns how many numbers parameters of these shapes hold."""
     return sum(prod(s) for s in parameters)
 
 
@@ -175,7 +175,8 @@ def compare(wanted: Shapes, network: caffe_pb2.NetParameter) -> Comparison:
 def require_fitting(
     wanted: Shapes, network: caffe_pb2.NetParameter, path: Path, net: str
 ) -> Comparison:
-    """`compare`; raises UserError where a layer that weights have is of other shapes.
+    """Compares as `compare` does, and raises UserError where a layer that the weights
+    have is of other shapes.
 
     path: of the weights; net: the network's name.
     """
@@ -236,12 +237,18 @@ def copy_layers(
         if layer is None:
             target.layer.add(name=name).blobs.extend(have[name])
             continue
-        for own, other in zip(layer.blobs, have[name], strict=True):
-            wanted = shape(own)
-            own.CopyFrom(other)
-            for dimension in ("num", "channels", "height", "width"):
-                own.ClearField(dimension)
-            own.shape.dim[:] = wanted
+        for blob, replacement in zip(layer.blobs, have[name], strict=True):
+            copy_blob(replacement, blob, shape(blob))
+
+
+def copy_blob(
+    source: caffe_pb2.BlobProto, target: caffe_pb2.BlobProto, wanted: Shape
+) -> None:
+    """Copies a parameter into another one, in the current format and this shape."""
+    target.CopyFrom(source)
+    for dimension in ("num", "channels", "height", "width"):
+        target.ClearField(dimension)
+    target.shape.dim[:] = wanted
 
 
 def save(network: caffe_pb2.NetParameter, path: Path) -> None:
@@ -251,6 +258,6 @@ def save(network: caffe_pb2.NetParameter, path: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """A file's checksum, in hex."""
+    """Returns a file's checksum, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

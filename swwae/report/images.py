@@ -7,7 +7,6 @@ import base64
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from math import isfinite, nan
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from swwae.evaluation.model import Model
 from swwae.evaluation.reconstruct import load, reconstruct
 from swwae.figures import filters as filter_figures
 from swwae.figures.reconstructions import depths_of, model_depth
-from swwae.images.database import Database
+from swwae.images.database import Database, first_of_each_class
 from swwae.images.pictures import to_picture
 from swwae.report.stages import Stage
 from swwae.report.values import number
@@ -110,7 +109,7 @@ def reconstructions(
                 model = Model(run.net, run.variant, network_depth, run.final_weights)
                 if not chosen:
                     chosen = chosen_images(model, image_names, notices)
-                before, after, errors = in_batches(model, list(chosen.values()))
+                before, after, errors = reconstruct(model, list(chosen.values()))
             except UserError as error:
                 notices.append(f"no reconstructions of {stage.title}: {error}")
                 break
@@ -162,25 +161,10 @@ def chosen_images(
 
 def one_of_each_class(images: Database, most: int) -> dict[str, np.ndarray]:
     """The first image of each class, as `val:<place> (class <label>)`."""
-    first: dict[int, tuple[str, np.ndarray]] = {}
-    for place, (image, label) in enumerate(islice(images, MOST_SEARCHED)):
-        first.setdefault(label, (f"val:{place} (class {label})", image))
-        if len(first) == most:
-            break
-    return dict(first[label] for label in sorted(first))
-
-
-def in_batches(
-    model: Model, images: list[np.ndarray]
-) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-    """`reconstruct.reconstruct`, as many images at a time as memory allows."""
-    size = model.batch_size(model.images("val").preprocessing.shape)
-    parts = [
-        reconstruct(model, images[start : start + size])
-        for start in range(0, len(images), size)
-    ]
-    before, after, errors = zip(*parts, strict=True)
-    return sum(before, []), sum(after, []), np.concatenate(errors)
+    found = first_of_each_class(images, most, MOST_SEARCHED)
+    return {
+        f"val:{place} (class {label})": image for label, (place, image) in found.items()
+    }
 
 
 # --- filters

@@ -1,14 +1,4 @@
-"""Where runs live, what precedes what, and what is known about a run.
-
-A run is one stage of one network and variant:
-
-    runs/<net>/<variant>[/depth<N>]/stage<k>/
-        train.log  solver.prototxt  snapshot_iter_*  final.caffemodel  status.json
-
-Stage 0 belongs to the baseline, and stages 1 and 2 to the family: `swwae-first` and
-`swwae-all` share those of `swwae-layerwise`. `Run` settles that, so that two names of
-the same run are equal. This is the one place for these paths.
-"""
+"""From a folder, as a person names it, to the runs that are in it."""
 
 import os
 import re
@@ -45,8 +35,9 @@ def folder_parts(folder: Path) -> FolderParts:
 
 
 def stages_in(folder: Path) -> list[Run]:
-    """The stages of the run that a folder is, such as runs/vgg8/swwae-all, in order:
-    all that it builds on, and only those that have been started.
+    """Returns the stages of the run that a folder is, such as runs/vgg8/swwae-all.
+
+    They are in order: all that it builds on, and only those that have been started.
 
     A stage's own folder stands for the run it is in. A stage with a status.json has
     been started, whether or not that can be read. Raises UserError where the folder is
@@ -59,8 +50,8 @@ def stages_in(folder: Path) -> list[Run]:
         raise UserError(f"there is no folder {project.relative(path)}; {wanted}.")
     if variant not in VARIANTS or net not in known_nets():
         raise UserError(
-            f"{project.relative(folder)} is no run: {wanted}, the last two names being those of"
-            " a network and a variant (python -m generator --list)."
+            f"{project.relative(folder)} is no run: {wanted}, the last two names being"
+            " those of a network and a variant (python -m generator --list)."
         )
     last = Run(net, variant, 4, depth, root)
     chain = [last]
@@ -69,7 +60,7 @@ def stages_in(folder: Path) -> list[Run]:
     started = [run for run in chain if (run.folder / "status.json").exists()]
     if not started:
         raise UserError(
-            f"{project.relative(folder)}: none of its stages has been started; the first one"
-            f" is: {chain[0].command}"
+            f"{project.relative(folder)}: none of its stages has been started; the"
+            f" first one is: {chain[0].command}"
         )
     return started

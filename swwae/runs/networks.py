@@ -1,58 +1,73 @@
-"""Where runs live, what precedes what, and what is known about a run.
+"""Which networks there are, how deep they are, and by what command they are made."""
 
-A run is one stage of one network and variant:
+from contextlib import suppress
 
-    runs/<net>/<variant>[/depth<N>]/stage<k>/
-        train.log  solver.prototxt  snapshot_iter_*  final.caffemodel  status.json
-
-Stage 0 belongs to the baseline, and stages 1 and 2 to the family: `swwae-first` and
-`swwae-all` share those of `swwae-layerwise`. `Run` settles that, so that two names of
-the same run are equal. This is the one place for these paths.
-"""
-
-import re
-
-from generator.errors import UserError
-from generator.networks import NETWORKS, lookup
+import generator
+from generator import layout, manifest
+from generator.errors import UserError, lookup
+from generator.manifest import Manifest
+from generator.networks import NETWORKS
+from generator.recipe import MADE_ON_REQUEST
 from swwae.base import project
 
 
 def depths(net: str) -> tuple[int | None, int | None]:
-    """A network's default decoding depth and its largest, as far as they are known."""
+    """Returns a network's default decoding depth and its largest, where they are known.
+
+    Raises UserError where a user's network has lost its manifest.
+    """
     if net in NETWORKS:
         return NETWORKS[net].depth, NETWORKS[net].max_depth
-    found = _in_head(net, r"default depth (\d+) of (\d+)$")
-    return (int(found[1]), int(found[2])) if found else (None, None)
+    known = _manifest(net)
+    return (known.depth, known.max_depth) if known else (None, None)
 
 
-def _in_head(net: str, pattern: str) -> re.Match | None:
-    """What the first lines of a user's generated networks say."""
-    for path in sorted((project.ROOT / "models" / net).rglob("*.prototxt")):
-        with path.open(encoding="utf-8", errors="replace") as file:
-            head = file.readline() + file.readline()
-        if match := re.search(pattern, head, re.MULTILINE):
-            return match
-    return None
+def generator_command(net: str, variant: str, depth: int | None) -> str:
+    """Returns the command line that makes a variant's networks and solvers, or made
+    them; depth: None for the default one."""
+    known = _manifest(net)
+    made = known.entry(variant, depth) if known else None
+    if made:
+        return f".venv/bin/{made.command}"
+    source = known.made[0].source if known and known.made else net
+    shown = "" if depth is None else f" --depth {depth}"
+    return f".venv/bin/{manifest.PROGRAM} {source} --variant {variant}{shown}"
 
 
-def _source(net: str) -> str:
-    """The generator's argument behind a network: its name, or a user's own file."""
-    if net in NETWORKS:
-        return net
-    found = _in_head(net, r"python -m generator (.+?) --variant ")
-    return found[1] if found else net
+def _manifest(net: str) -> Manifest | None:
+    """A network's manifest; a built-in one does without a damaged one."""
+    try:
+        return manifest.read(project.ROOT, net)
+    except UserError:
+        if net in NETWORKS:
+            return None
+        raise
+
+
+def make_on_request(net: str, variant: str, depth: int | None) -> None:
+    """Generates a built-in network's variant that is not kept in models/, where that
+    has not been done; where it cannot be, its files stay missing.
+
+    depth: None for the default one, the others being made by the generator alone.
+    """
+    if net not in NETWORKS or variant not in MADE_ON_REQUEST or depth is not None:
+        return
+    last = layout.solver_path(layout.place(net, variant, None), 4)
+    if not (project.ROOT / last).exists():
+        with suppress(UserError):
+            generator.generate(net, variant, out=project.ROOT)
 
 
 def known_nets() -> list[str]:
-    """Built-in networks, then those that were generated from a network file."""
-    models = project.ROOT / "models"
+    """Returns the built-in networks, then those generated from a network file."""
+    models = project.ROOT / layout.MODELS
     generated = sorted(p.name for p in models.iterdir()) if models.is_dir() else []
     return list(dict.fromkeys([*NETWORKS, *generated]))
 
 
 def check_net(net: str) -> None:
     """Raises UserError, naming the known ones and the nearest, for an unknown one."""
-    lookup("network", net, dict.fromkeys(known_nets()) | NETWORKS)
+    lookup("network", net, dict.fromkeys(known_nets()))
 
 
 def check_depth(net: str, depth: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Where runs live, what precedes what, and what is known about a run.
+"""A run: where it lives, what precedes it, and what is known about it.
 
 A run is one stage of one network and variant:
 
@@ -19,33 +19,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from generator import layout, recipe
 from generator.errors import UserError
 from generator.variants import find_variant
 from swwae.base import project
-from swwae.base.files import whole_file
+from swwae.base.files import write_json
 from swwae.base.locks import Held, is_locked, locked
 from swwae.runs.networks import (
-    _source,
     check_depth,
     check_net,
     depths,
+    generator_command,
+    make_on_request,
 )
 
-STAGES = {
-    0: "trains the plain classifier",
-    1: "copies the pretrained classifier, adds fresh decoders",
-    2: "trains the layerwise decoders, the encoder fixed",
-    3: "trains the stacked decoder, the encoder fixed",
-    4: "trains encoder, classifier and decoder together",
-}
-"""What each stage does (Section 4.1; stage 0 is ours)."""
-
+STAGES = {stage.number: stage.trains for stage in recipe.STAGES.values()}
+"""What each stage does, in words (Section 4.1)."""
 
 STATES = ("running", "finished", "interrupted", "failed")
-
-
-NETWORK_FILES = ("train_val", "train_val", "pretrain", "decoder", "train_val")
-"""Which of a variant's networks each stage works on."""
 
 
 @dataclass(frozen=True)
@@ -66,22 +57,9 @@ class Run:
         variant = find_variant(self.variant)
         check_net(self.net)
         check_depth(self.net, self.depth)
-        if self.stage not in STAGES:
-            raise UserError(f"there is no stage {self.stage}; stages are 0 to 4.")
-        if self.stage in (2, 3) and not variant.has_decoder:
-            raise UserError(
-                f"stage {self.stage} trains decoders and the baseline has none;"
-                " its stages are 0, 1 and 4."
-            )
-        if self.stage == 3 and not variant.stacked:
-            raise UserError(
-                f"stage 3 trains a stacked decoder and {self.variant} has none, so the"
-                " paper skips it (Section 4.1); go on with stage 4."
-            )
-        if self.stage == 0:
-            variant = find_variant("baseline")
-        elif self.stage in (1, 2):
-            variant = variant.layerwise
+        stage = recipe.find_stage(self.stage)
+        stage.check(variant)
+        variant = stage.shared(variant)
         object.__setattr__(self, "variant", variant.name)
         default, _ = depths(self.net)
         if self.depth == default or not variant.has_decoder:
@@ -92,8 +70,7 @@ class Run:
     @property
     def place(self) -> str:
         """<net>/<variant>[/depth<N>], below models/, solvers/ and runs/ alike."""
-        base = f"{self.net}/{self.variant}"
-        return base if self.depth is None else f"{base}/depth{self.depth}"
+        return layout.place(self.net, self.variant, self.depth)
 
     @property
     def title(self) -> str:
@@ -101,18 +78,21 @@ class Run:
 
     @property
     def models(self) -> Path:
-        """The folder of this variant's networks."""
-        return project.ROOT / "models" / self.place
+        """The folder of this variant's networks; a built-in network's ladder, which is
+        not kept there, is generated on the first look."""
+        make_on_request(self.net, self.variant, self.depth)
+        return project.ROOT / layout.MODELS / self.place
 
     @property
     def network(self) -> Path:
         """The network that the stage works on."""
-        return self.models / f"{NETWORK_FILES[self.stage]}.prototxt"
+        return self.models / f"{recipe.STAGES[self.stage].network}.prototxt"
 
     @property
     def solver(self) -> Path:
         """The stage's solver as generated; stage 1 has none."""
-        return project.ROOT / "solvers" / self.place / f"stage{self.stage}.prototxt"
+        make_on_request(self.net, self.variant, self.depth)
+        return project.ROOT / layout.solver_path(self.place, self.stage)
 
     @property
     def folder(self) -> Path:
@@ -130,16 +110,8 @@ class Run:
     @property
     def previous(self) -> "Run | None":
         """The run whose final weights this one starts from."""
-        if self.stage == 0:
-            return None
-        if self.stage == 1:
-            return replace(self, variant="baseline", stage=0, depth=None)
-        if self.stage == 4:
-            variant = find_variant(self.variant)
-            stage = 3 if variant.stacked else 2 if variant.has_decoder else 1
-        else:
-            stage = self.stage - 1
-        return replace(self, stage=stage)
+        before = recipe.previous(self.stage, find_variant(self.variant))
+        return replace(self, stage=before.number) if before else None
 
     @property
     def command(self) -> str:
@@ -147,18 +119,14 @@ class Run:
         elsewhere = ""
         if self.root != project.ROOT / "runs":
             elsewhere = f"RUNS_DIR={shlex.quote(project.relative(self.root))} "
-        return f"{elsewhere}tools/run_stage.sh {self.stage} {self._options}"
+        depth = "" if self.depth is None else f" --depth {self.depth}"
+        options = f"--net {self.net} --variant {self.variant}{depth}"
+        return f"{elsewhere}tools/run_stage.sh {self.stage} {options}"
 
     @property
     def generator_command(self) -> str:
         """The command line that makes this run's network and solver."""
-        options = self._options.removeprefix(f"--net {self.net} ")
-        return f".venv/bin/python -m generator {_source(self.net)} {options}"
-
-    @property
-    def _options(self) -> str:
-        depth = "" if self.depth is None else f" --depth {self.depth}"
-        return f"--net {self.net} --variant {self.variant}{depth}"
+        return generator_command(self.net, self.variant, self.depth)
 
     # --- what is known about it
 
@@ -177,8 +145,8 @@ class Run:
             return {}
         except (ValueError, RecursionError, OSError) as error:
             raise UserError(
-                f"{project.relative(path)} is damaged ({error}); remove it, and start the stage"
-                f" over: {self.command} --force"
+                f"{project.relative(path)} is damaged ({error}); remove it, and start"
+                f" the stage over: {self.command} --force"
             ) from error
         if status["state"] == "running" and not self.is_locked():
             status["state"] = "interrupted"
@@ -186,10 +154,7 @@ class Run:
 
     def write_status(self, status: dict[str, Any]) -> None:
         """Replaces status.json as a whole, or leaves it as it was."""
-        path = self.folder / "status.json"
-        text = json.dumps(status, indent=2, ensure_ascii=False, allow_nan=False)
-        with whole_file(path, "w") as file:
-            file.write(text + "\n")
+        write_json(self.folder / "status.json", status)
 
     def is_finished(self) -> bool:
         return self.status().get("state") == "finished" and self.final_weights.is_file()

@@ -17,11 +17,10 @@ import numpy as np
 from caffe.proto import caffe_pb2
 
 from generator.errors import UserError
+from generator.names import DECODER, RECONSTRUCTION
 from swwae.base.processes import EndedEarly, isolated
 from swwae.base.project import ROOT, relative
-from swwae.engine.trial import RECONSTRUCTION
 from swwae.nets import data_layers, network
-from swwae.stages.sources import DECODER
 
 COLLAPSED = 0.1
 """Share of its mean square below which an activation has collapsed (ours)."""

@@ -8,14 +8,12 @@ from caffe.proto import caffe_pb2
 
 from generator.errors import UserError
 from generator.layers import shape_text
+from generator.names import DECODER
 from swwae.base.files import require_file
 from swwae.base.project import ROOT, relative
 from swwae.nets import building, data_layers, network, weights
 from swwae.runs.run import Run
 from swwae.stages.changes import refuse_changes_before
-
-DECODER = "dec:"
-"""How the names of a decoder's layers and blobs begin."""
 
 RELEASED = {"vgg16": "VGG_ILSVRC_16_layers.caffemodel"}
 """The pretrained classifier that its authors have released, by network."""

@@ -14,11 +14,12 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 from generator.errors import UserError
+from generator.names import CLASSIFICATION
 from generator.variants import Variant
 from swwae.base.progress import Counter
 from swwae.base.project import RUNS, relative
 from swwae.base.tables import columns
-from swwae.engine.trial import CLASSIFICATION, Reconstruction, Trial
+from swwae.engine.trial import Reconstruction, Trial
 from swwae.nets import data_layers, weights
 
 

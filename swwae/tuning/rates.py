@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from generator import layout, manifest
 from generator.rates import (
     Figures,
     Found,
@@ -52,15 +53,13 @@ def generator_commands(net: str, variants: str) -> list[str]:
 
     variants: a regular expression for their names.
     """
-    found = set()
-    for path in (ROOT / "solvers" / net).rglob("stage*.prototxt"):
-        variant = path.relative_to(ROOT / "solvers" / net).parts[0]
-        if not re.fullmatch(variants, variant):
-            continue
-        with path.open(encoding="utf-8", errors="replace") as file:
-            if match := re.search(r"`(python -m generator .+)`", file.readline()):
-                found.add(f".venv/bin/{match[1]}")
-    return sorted(found)
+    known = manifest.read(ROOT, net)
+    return sorted(
+        f".venv/bin/{made.command}"
+        for made in (known.made if known else ())
+        if re.fullmatch(variants, made.variant)
+        and (ROOT / layout.solver_path(known.place(made), 4)).exists()
+    )
 
 
 def print_next_commands(path: Path, net: str, variants: str) -> None:

@@ -13,8 +13,8 @@ from PIL import Image
 from generator.errors import UserError
 from swwae.base.project import ROOT
 from swwae.evaluation.evaluate import evaluate, label_rank
-from swwae.evaluation.model import FullyConvolutional, Model, squared_error
-from swwae.evaluation.reconstruct import reconstruct
+from swwae.evaluation.model import FullyConvolutional, Model
+from swwae.evaluation.reconstruct import reconstruct, squared_error
 from swwae.images import grid
 from swwae.images.database import Database
 from swwae.images.pictures import from_picture, to_picture

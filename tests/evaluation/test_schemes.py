@@ -24,9 +24,9 @@ from swwae.evaluation.model import (
     Model,
 )
 from swwae.images import database
-from swwae.images.database import trained_on_mirror_images
 from swwae.images.loader import prepared
 from swwae.nets import network
+from swwae.nets.transformation import transformation
 from swwae.nets.weights import load as load_weights
 from swwae.nets.weights import read as read_weights
 from swwae.nets.weights import save as save_weights
@@ -167,7 +167,7 @@ def test_a_network_that_never_saw_mirror_images_is_given_none(small, monkeypatch
     folder, weights = small
     for net, mirrors in (("vgg8", False), ("vgg16", True), ("alexnet", True)):
         path = ROOT / f"models/{net}/swwae-all/train_val.prototxt"
-        assert trained_on_mirror_images(path) == mirrors
+        assert transformation(path, "train").mirror == mirrors
     model = FullyConvolutional("small", "swwae-all", None, weights)
     monkeypatch.setitem(vars(model), "mirrors", False)
     images = model.images("val")
@@ -394,6 +394,8 @@ def test_a_network_without_deploy_conv_is_a_sentence(small, tmp_path, monkeypatc
     source = folder / "models/small/swwae-all"
     for name in ("deploy.prototxt", "train_val.prototxt"):
         (own / name).write_bytes((source / name).read_bytes())
+    manifest = "models/small/network.json"
+    (tmp_path / manifest).write_bytes((folder / manifest).read_bytes())
     monkeypatch.setattr(project, "ROOT", tmp_path)
     with pytest.raises(
         UserError, match=r"deploy_conv.prototxt is missing: run .*-m ge"

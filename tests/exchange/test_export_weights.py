@@ -15,15 +15,11 @@ from generator.networks import VGG8, VGG16
 from generator.stages import plan
 from generator.variants import VARIANTS
 from swwae.base.project import ROOT
-from swwae.exchange.exporting import (
-    export_onnx,
-    export_safetensors,
-    load,
-    source,
-)
+from swwae.exchange.built import built_network
+from swwae.exchange.exporting import export_onnx, export_safetensors, load
 from swwae.exchange.importing import from_state_dict
-from swwae.exchange.onnx_graph import Source, model
-from swwae.exchange.state_dict import read_state_dict
+from swwae.exchange.onnx_model import model
+from swwae.exchange.torch_files import read_state_dict
 from swwae.nets.normalisation import TORCHVISION, Normalisation
 from tests.helpers import loading, small
 
@@ -79,7 +75,7 @@ def test_the_whole_model_answers_as_caffe_does(network, variant, depth, tmp_path
     net = small.deployed_of(network, variant, tmp_path, depth)
     built = small.weighted(net, tmp_path / "w.caffemodel")
     made = {
-        part: model(source(net, built, Source), part, net.pixels)
+        part: model(built_network(net, built), part, net.pixels)
         for part in ("encoder", "decoder", "both")
     }
     images = small.images_of(net)
@@ -105,7 +101,7 @@ def test_the_decoder_takes_caffes_own_switches(tmp_path):
     net = small.deployed_of(VGG8, "swwae-first", tmp_path)
     built = small.weighted(net, tmp_path / "w.caffemodel")
     blobs = small.answer(built, data_of(net, small.images_of(net, 3)))
-    made = model(source(net, built, Source), "decoder", net.pixels)
+    made = model(built_network(net, built), "decoder", net.pixels)
     names = [value.name for value in made.graph.input]
     masks = [name for name in names if name.endswith("-mask")]
     assert len(masks) == 3 and len(names) == 4
@@ -122,7 +118,7 @@ def test_raw_takes_and_yields_what_the_network_does(tmp_path):
     built = small.weighted(net, tmp_path / "w.caffemodel")
     data = data_of(net, small.images_of(net))
     expected = small.answer(built, data)
-    found = run(model(source(net, built, Source), "both", None), data=data)
+    found = run(model(built_network(net, built), "both", None), data=data)
     small.assert_close(found["probabilities"], expected["prob"])
     small.assert_close(found["reconstruction"], expected["dec:data"])
 
@@ -131,7 +127,7 @@ def odd(text, variant, folder):
     """A user's network of odd layers: how it is exported, and in pycaffe."""
     net = small.deployed_of(small.given(text, folder), variant, folder)
     built = small.weighted(net, folder / "w.caffemodel")
-    return net, built, source(net, built, Source)
+    return net, built, built_network(net, built)
 
 
 def test_normalising_within_channels_is_refused_by_name(tmp_path):
@@ -164,7 +160,7 @@ def test_vgg16_at_its_real_size(tmp_path):
     built = small.weighted(net, tmp_path / "w.caffemodel")
     data = small.mean_subtracted(net, small.images_of(net, 1)) / 60
     expected = small.answer(built, data)
-    described = source(net, built, Source)
+    described = built_network(net, built)
     encoded = run(model(described, "encoder", None), data=data)
     small.assert_close(encoded.pop("probabilities"), expected["prob"])
     top = encoded.pop("conv5_3/pool")
@@ -227,7 +223,7 @@ def test_one_layer(layers, tmp_path):
     line = f'layer {{ name: "x" bottom: "data" top: "x" {layers} }}'
     net = small.deployed_text(LAYERS.format(line))
     built = small.weighted(net, tmp_path / "w.caffemodel")
-    described = source(net, built, Source)
+    described = built_network(net, built)
     random = np.random.default_rng(1)
     data = random.normal(0.1, 1, (3, 4, 9, 8)).astype(np.float32)
     expected = small.answer(built, data)["prob"]
@@ -256,7 +252,7 @@ def test_what_has_no_counterpart_is_refused_by_name(layer, words, tmp_path):
     net = small.deployed_text(LAYERS.format(line))
     built = small.weighted(net, tmp_path / "w.caffemodel")
     with pytest.raises(UserError, match=words):
-        model(source(net, built, Source), "encoder", None)
+        model(built_network(net, built), "encoder", None)
 
 
 # --- state dicts

@@ -7,7 +7,6 @@ installed, torchvision's own networks.
 import re
 import subprocess
 import sys
-from argparse import Namespace
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -23,14 +22,14 @@ from generator.networks import NETWORKS, VGG8
 from generator.shapes import Window
 from swwae.base.project import ROOT
 from swwae.exchange.exporting import load, state_dict
-from swwae.exchange.folding import first_layer
+from swwae.exchange.folding import border_remark, first_layer
 from swwae.exchange.importing import (
-    border_remark,
     chosen_normalisation,
+    exact_import,
     from_caffemodel,
     from_state_dict,
 )
-from swwae.exchange.state_dict import read_state_dict
+from swwae.exchange.torch_files import read_state_dict
 from swwae.nets import weights
 from swwae.nets.deployed import deployed
 from swwae.nets.normalisation import TORCHVISION, Normalisation, border_change
@@ -128,9 +127,7 @@ def test_the_remark_on_the_border_is_the_largest_change(tmp_path):
     said where it is."""
     net = small.deployed_of(small.SMALL_VGG, "baseline", tmp_path)
     mean = (100, 120, 130)
-    net = replace(
-        net, pixels=replace(net.pixels, mean=tuple(value / 255 for value in mean))
-    )
+    net = replace(net, transformation=replace(net.transformation, mean=mean))
     params, tensors = torch_side(net)
     save_file(tensors, tmp_path / "x.safetensors")
     built, folded = imported(net, tmp_path / "x.safetensors", tmp_path)
@@ -148,10 +145,10 @@ def test_the_remark_on_the_border_is_the_largest_change(tmp_path):
     assert change[:, :, 1:-1, 1:-1].max() < 1e-5
     assert folded.border == pytest.approx(change.max(), rel=1e-3)
     assert folded.border > 0.01
-    remark = border_remark(folded, net, TORCHVISION)
+    remark = border_remark(folded, exact_import(net, TORCHVISION))
     assert f"by up to {folded.border:.2g}" in remark
     assert "mean_value 103.53,116.28,123.675" in remark
-    built_in = border_remark(folded, replace(net, net="vgg16"), TORCHVISION)
+    built_in = exact_import(replace(net, net="vgg16"), TORCHVISION)
     assert "-m generator vgg16 --mean-value 103.53,116.28,123.675" in built_in
 
 
@@ -384,16 +381,12 @@ def test_a_blob_is_what_protobuf_would_write(shape):
 # --- options, files, the command
 
 
-def options(**chosen):
-    return Namespace(**({"mean": None, "std": None, "bgr": False} | chosen))
-
-
 def test_normalisations(tmp_path):
     net = small.deployed_of(small.SMALL_VGG, "baseline", tmp_path)
-    assert chosen_normalisation(options(), net) == TORCHVISION
-    assert chosen_normalisation(options(bgr=True), net).mean == (0.406, 0.456, 0.485)
+    assert chosen_normalisation(net) == TORCHVISION
+    assert chosen_normalisation(net, bgr=True).mean == (0.406, 0.456, 0.485)
     grey = small.deployed_of(VGG8, "baseline", tmp_path)
-    chosen = chosen_normalisation(options(), grey)
+    chosen = chosen_normalisation(grey)
     assert chosen.mean == pytest.approx((55.845 / 255,)) and chosen.std == (1,)
     scaled = first_layer(grey)
     assert scaled.layer.name == "conv1_1"
@@ -409,7 +402,7 @@ def test_normalisations(tmp_path):
         {"std": (1, inf, 1)},
     ):
         with pytest.raises(UserError, match=next(iter(wrong))):
-            chosen_normalisation(options(**wrong), net)
+            chosen_normalisation(net, **wrong)
 
 
 def test_a_type_that_numpy_has_not_is_said(tmp_path):
@@ -582,7 +575,8 @@ def test_torchvisions_networks_answer_the_same(name, net, file, torchvision, tmp
         torch.save({"epoch": 3, "state_dict": nested}, path)
     target = deployed(net, "baseline")
     if net == "vgg16":  # as `--mean-value` makes it
-        target = replace(target, pixels=deployed("vgg16_bn", "baseline").pixels)
+        other = deployed("vgg16_bn", "baseline")
+        target = replace(target, transformation=other.transformation)
     built, folded = imported(target, path, tmp_path)
     assert folded.border == 0
     images = small.photographs(224, 224, 3)

@@ -34,7 +34,5 @@ def test_two_decoders_are_evaluated_from_every_depth():
 
 def test_what_is_not_finished_is_named(monkeypatch):
     monkeypatch.setattr("swwae.runs.run.Run.is_finished", lambda run: False)
-    with pytest.raises(
-        UserError, match="vgg8/baseline is not finished; run"
-    ):
+    with pytest.raises(UserError, match="vgg8/baseline is not finished; run"):
         demo_evaluations("vgg8")[0].check_finished()

@@ -9,9 +9,9 @@ import pytest
 
 from generator.__main__ import main
 from generator.describe import MAX_WIDTH, described, rows
-from generator.given import Options, read_given
 from generator.networks import ALEXNET, NETWORKS, VGG8, VGG16
 from generator.stages import plan
+from generator.user_network import Options, read_user_network
 from generator.variants import VARIANTS
 from swwae.base.project import ROOT
 from tests.helpers import loading
@@ -172,7 +172,7 @@ WITHIN = "lrn_param { norm_region: WITHIN_CHANNEL local_size: 5 }"
 )
 def test_a_receptive_field_is_where_gradients_reach(layers, tmp_path):
     path = own_network(tmp_path, *layers)
-    network = read_given(path, Options("own"))
+    network = read_user_network(path, Options("own"))
     field = list(table(network).values())[-1].field
     loading.in_child(check_gradient, path, field)
 
@@ -201,7 +201,7 @@ def test_behind_a_flattening_everything_is_seen(tmp_path):
         ("InnerProduct", "inner_product_param { num_output: 4 }"),
         image="1x9x7",
     )
-    found = table(read_given(path, Options("own")))
+    found = table(read_user_network(path, Options("own")))
     assert found["flatten1"].field == found["innerproduct2"].field == (9, 7)
     assert found["flatten1"].memory == 0
 

@@ -1,5 +1,6 @@
 """The generator: names, shapes, mirroring, files, and what it refuses."""
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -10,9 +11,13 @@ import pytest
 
 from generator import paper
 from generator.__main__ import main
+from generator.describe import described
 from generator.files import render
 from generator.layers import number_text, value_text
+from generator.manifest import of_plans
+from generator.names import ON_REQUEST
 from generator.networks import NETWORKS, VGG8, VGG16
+from generator.recipe import MADE_ON_REQUEST
 from generator.stages import plan
 from generator.variants import VARIANTS
 from tests.helpers.generating import generate
@@ -223,18 +228,79 @@ def test_strings_are_quoted_for_protobuf():
     assert value_text('a"b\\c') == '"a\\"b\\\\c"'
 
 
+# --- what is committed, and what is made on request
+
+
+def plans_of(network, variants=VARIANTS):
+    """Plans at the default depth, as the generator writes them."""
+    return [plan(network, VARIANTS[name]).without(ON_REQUEST) for name in variants]
+
+
+def committed(network):
+    """Path -> text, of all that is kept of a built-in network."""
+    kept = [name for name in VARIANTS if name not in MADE_ON_REQUEST]
+    manifest = of_plans(plans_of(network))
+    return render(plans_of(network, kept)) | {
+        f"models/{network.name}/network.json": manifest.text()
+    }
+
+
+def on_request(network):
+    """Path -> text, of all else at the default depth."""
+    texts = render([plan(network, variant) for variant in VARIANTS.values()])
+    return {k: v for k, v in texts.items() if k not in committed(network)}
+
+
 def test_generated_files_are_the_committed_ones():
     for network in NETWORKS.values():
-        texts = render([plan(network, variant) for variant in VARIANTS.values()])
+        texts = committed(network)
         for name, text in texts.items():
             assert (ROOT / name).read_text() == text, f"{name}: python -m generator"
+        requested = on_request(network)
         for top in ("models", "solvers"):
             found = {
                 str(p.relative_to(ROOT))
-                for p in (ROOT / top / network.name).rglob("*.prototxt")
+                for pattern in ("*.prototxt", "network.json")
+                for p in (ROOT / top / network.name).rglob(pattern)
                 if not p.parent.name.startswith("depth")
             }
-            assert found == {name for name in texts if name.startswith(top)}
+            assert found - requested.keys() == {n for n in texts if n.startswith(top)}
+            for name in found & requested.keys():  # somebody has made it here
+                assert (ROOT / name).read_text() == requested[name]
+
+
+def test_what_is_made_on_request_is_what_was_committed_before():
+    """By checksums of the files that were: `sha256sum` writes such a list."""
+    lines = (Path(__file__).parent / "on_request.sha256").read_text().splitlines()
+    known = {name: checksum for checksum, name in (line.split("  ") for line in lines)}
+    texts = {k: v for net in NETWORKS.values() for k, v in on_request(net).items()}
+    assert set(texts) == set(known)
+    for name, text in texts.items():
+        assert hashlib.sha256(text.encode()).hexdigest() == known[name], name
+
+
+def test_few_enough_lines_are_committed():
+    texts = [text for net in NETWORKS.values() for text in committed(net).values()]
+    assert sum(len(text.splitlines()) for text in texts) <= 60000
+
+
+def test_the_classifier_of_any_size_is_there_once():
+    for variant in VARIANTS.values():
+        kinds = [file.kind for file in plan(VGG8, variant).networks]
+        assert ("deploy_conv" in kinds) == (variant.name == "baseline")
+
+
+@pytest.mark.parametrize("kinds", ["dump", "reconstruct", "dump,reconstruct"])
+def test_other_networks_are_made_where_they_are_asked_for(kinds, tmp_path):
+    arguments = ["vgg8", "--variant", "sae-first", "--out", str(tmp_path)]
+    assert main([*arguments, "--with", kinds]) == 0
+    folder = tmp_path / "models/vgg8/sae-first"
+    texts = render([plan(VGG8, VARIANTS["sae-first"])])
+    made = {path.stem for path in folder.iterdir()}
+    assert made == {"train_val", "decoder", "deploy", *kinds.split(",")}
+    for kind in kinds.split(","):
+        text = (folder / f"{kind}.prototxt").read_text()
+        assert text == texts[f"models/vgg8/sae-first/{kind}.prototxt"]
 
 
 # --- the command
@@ -263,6 +329,38 @@ def test_the_line_on_the_box_tells_shapes_parameters_and_files(capsys, tmp_path)
     for p in tmp_path.rglob("*.prototxt"):
         assert str(p.relative_to(tmp_path)) in text
     assert (tmp_path / "models/vgg16/swwae-layerwise/pretrain.prototxt").is_file()
+
+
+def shown_parameters(capsys, tmp_path, *arguments):
+    """Row -> the numbers at its end, of the table that is printed."""
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    named = {row[1] if row[0].isdecimal() else row[0]: row for row in rows if row}
+    return {name: [cell for cell in row[1:]] for name, row in named.items()}
+
+
+def test_the_baseline_is_shown_without_a_decoder(capsys, tmp_path):
+    rows = shown_parameters(capsys, tmp_path, "vgg8", "--variant", "baseline")
+    assert rows["layer"] == ["input", "output", "encoder"]
+    assert rows["conv1_2"][-1] == "2,480"
+    assert rows["parameters"] == ["336,762"]
+
+
+def test_a_ladder_is_shown_with_its_combinators(capsys, tmp_path):
+    """A combinator has, for each channel, 4 hidden units of 3 inputs and a bias, and
+    an output of 4 inputs and a bias: 21 numbers."""
+    stacked = shown_parameters(capsys, tmp_path, "vgg8", "--variant", "swwae-all")
+    shown = shown_parameters(capsys, tmp_path, "vgg8", "--variant", "ladder")
+    channels = {"conv1_2": 1, "conv2_2": 16, "conv3_2": 32 + 64}
+    for name, count in channels.items():
+        before, after = (
+            int(rows[name][-1].replace(",", "")) for rows in (stacked, shown)
+        )
+        assert after - before == 21 * count
+    assert stacked["parameters"] == ["336,762", "71,729"]
+    assert shown["parameters"] == ["336,762", f"{71729 + 21 * 113:,}"]
+    text = described(VGG8, VARIANTS["ladder"], 3)
+    assert re.search(r"^decoder +74,102 ", text, re.MULTILINE)
 
 
 def test_depth_goes_to_a_folder_of_its_own(tmp_path):
@@ -304,8 +402,14 @@ def test_everything_of_a_network_takes_a_second_at_most():
 def test_all_depths_at_once(tmp_path):
     assert main(["vgg8", "--depth", "all", "--out", str(tmp_path)]) == 0
     made = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.prototxt")}
-    assert made == set(render(everything(VGG8)))
-    assert "models/vgg8/swwae-all/depth5/dump.prototxt" in made
+    kept = [p.without(ON_REQUEST) for p in everything(VGG8)]
+    assert made == set(render(kept))
+    assert "models/vgg8/swwae-all/depth5/deploy.prototxt" in made
+    more = tmp_path / "more"
+    assert main(["vgg8", "--depth", "all", "--with", "dump", "--out", str(more)]) == 0
+    also = {str(p.relative_to(more)) for p in more.rglob("*.prototxt")}
+    assert made < also < set(render(everything(VGG8)))
+    assert "models/vgg8/swwae-all/depth5/dump.prototxt" in also
     assert "models/vgg8/baseline/deploy_conv.prototxt" in made
     assert not [name for name in made if "baseline/depth" in name]
 
@@ -338,6 +442,7 @@ def test_data_can_be_elsewhere(tmp_path):
         (["vgg16", "--depth", "9"], ["--depth 9", "1 to 8", "8 fc8"]),
         (["vgg8", "--depth", "0"], ["--depth 0", "1 to 5"]),
         (["vgg8", "--depth", "two"], ["--depth two", "a number, or all"]),
+        (["vgg8", "--with", "deploy"], ["--with deploy", "reconstruct or dump"]),
         (["vgg8", "--name", "alexnet"], ["a built-in network has it"]),
         (["vgg8", "--image", "3x8x8"], ["--image is for a network file"]),
         (

@@ -4,11 +4,11 @@ import caffe
 import numpy as np
 import pytest
 
+from generator.combinator import HIDDEN, LEAK
 from generator.errors import UserError
-from generator.given import Options, read_given
-from generator.ladder import HIDDEN, LEAK
 from generator.networks import ALEXNET, VGG8
 from generator.stages import plan
+from generator.user_network import Options, read_user_network
 from generator.variants import VARIANTS
 from swwae.base.project import ROOT
 from tests.helpers import loading
@@ -182,7 +182,7 @@ def test_alexnet_from_fc7_has_a_combinator_at_every_level():
 
 
 def test_batch_norm_moves_the_noise_behind_the_normalisation():
-    network = read_given(VGG_BN, Options("bn", (3, 32, 32)))
+    network = read_user_network(VGG_BN, Options("bn", (3, 32, 32)))
     from dataclasses import replace
 
     plain = layers_of("train_val", network)
@@ -215,4 +215,4 @@ def test_batch_norm_is_for_networks_that_have_it(capsys):
     assert main(["vgg8", "--variant", "sae-all", "--batch-norm"]) == 2
     assert "--variant ladder" in capsys.readouterr().err
     with pytest.raises(UserError):
-        read_given(ROOT / "no.prototxt", Options())
+        read_user_network(ROOT / "no.prototxt", Options())

@@ -16,7 +16,6 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from PIL import Image
 
-from generator.given import Options, read_given
 from generator.networks import (
     TORCHVISION_DATA,
     VGG8,
@@ -29,6 +28,7 @@ from generator.networks import (
 )
 from generator.sequence import Inverse, Network
 from generator.stages import plan
+from generator.user_network import Options, read_user_network
 from generator.variants import VARIANTS
 from swwae.nets.deployed import Deployed, described
 from tests.helpers import loading
@@ -77,7 +77,7 @@ def given(text: str, folder: Path) -> Network:
     """A user's network file."""
     path = folder / "given.prototxt"
     path.write_text(text)
-    return read_given(path, Options("given", None, "pooling", None))
+    return read_user_network(path, Options("given", None, "pooling", None))
 
 
 def deployed_of(

@@ -68,9 +68,7 @@ def test_it_does_what_the_forks_test_phase_does(
         expected = net.blobs["data"].data[0]
         ours = prepare(image)
         assert ours.shape == expected.shape
-        apart = np.abs(ours - expected)
-        assert apart.max() <= 1.01
-        assert (apart > 0.5).mean() < 0.2  # OpenCV cuts some of the bits off
+        assert (ours == expected).all()
         assert ours.std() > 10
 
 
@@ -87,6 +85,7 @@ def test_training_images_are_prepared_as_for_tests(databases, tmp_path):
 
 @pytest.mark.parametrize("size", [(256, 341), (400, 600), (133, 77), (5, 400)])
 def test_bilinear_is_as_another_implementations(size):
+    """But for the bits that OpenCV's integer arithmetic cuts off."""
     image = from_picture(photograph("coffee.png"))[:, :260, :400]
     wide = image if min(size) > 100 else image[:, : 2 * size[0], : 2 * size[1]]
     expected = resize(
@@ -98,7 +97,9 @@ def test_bilinear_is_as_another_implementations(size):
     )
     found = resized(wide, *size).transpose(1, 2, 0)
     assert found.shape == (*size, 3)
-    assert np.abs(found - expected).max() <= 0.51
+    apart = np.abs(found - expected)
+    assert apart.max() < 0.9
+    assert apart.mean() < 0.27  # 0.25 is what rounding alone leaves
 
 
 def test_shrinking_by_more_averages_areas():

@@ -7,9 +7,9 @@ from caffe.proto import caffe_pb2
 from generator.__main__ import main
 from generator.errors import UserError
 from swwae.base import project
-from swwae.images import database
 from swwae.images.preprocessing import UNSCALED, Preprocessing
 from swwae.nets import data_layers
+from swwae.nets.transformation import transformation
 from swwae.runs import networks, run
 
 FIXTURE = project.ROOT / "tests/networks/oddities.prototxt"
@@ -55,8 +55,9 @@ def test_a_data_layer_that_multiplies_says_so(tmp_path):
     path.write_text(
         'layer { name: "d" type: "Data" top: "data" transform_param { scale: 0.5 } }'
     )
-    assert database.image_scale(path) == 0.5
-    assert database.image_scale(tmp_path / "none") == 1
+    assert transformation(path, "val").scale == 0.5
+    path.write_text("")
+    assert transformation(path, "val").scale == 1
 
 
 def test_the_image_is_found_by_name_not_by_place():
