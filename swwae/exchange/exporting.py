@@ -1,9 +1,7 @@
-"""Weights of a network here for other programs: .safetensors, or a model as .onnx.
+"""Writes a network's parameters as a state dict of torch, or its layers as ONNX.
 
-.safetensors: torchvision's names and normalisation where torchvision has the network
+Parameters have torchvision's names and normalisation where torchvision has the network
 (vgg16, vgg16_bn, alexnet_owt), else the layers' own names (conv1_1.weight).
-.onnx: image -> probabilities (encoder), what the decoder reads -> reconstruction
-(decoder), or image -> probabilities and reconstruction (both).
 """
 
 import os

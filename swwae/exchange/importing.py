@@ -1,9 +1,8 @@
-"""Weights of torchvision's layout, or of any Caffe, for one of the networks here.
+"""Gives a network the weights of a state dict, or of a .caffemodel of any Caffe.
 
-A state dict (.safetensors, .pth, .pt) is matched layer by layer: convolutions, batch
-normalisations and inner products, each in order, or by name where it was exported here.
-Its first layer is made to read this network's pixels (BGR in 0..255 less mean_value)
-instead of normalised RGB. A .caffemodel, old formats included, is copied by name.
+A state dict is matched layer by layer (`matching`); its first layer is made to read
+this network's pixels, BGR in 0..255 less mean_value, instead of normalised RGB
+(`folding`). A .caffemodel, old formats included, is copied by name.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""Weights for deploy_conv.prototxt: inner products as the convolutions that they are.
+"""A classifier's weights for its fully convolutional network, deploy_conv.prototxt.
 
 The numbers stay as they are, their shape changes: an inner product of M outputs over a
-map of C channels, H x W, becomes a convolution of shape (M, C, H, W). The result serves
-the "convolution" test scheme (Section 4.3) on images of any size.
+map of C channels, H x W, becomes a convolution of shape (M, C, H, W). That serves the
+"convolution" test scheme (Section 4.3) on images of any size.
 """
 
 from pathlib import Path
