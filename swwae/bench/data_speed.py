@@ -56,18 +56,14 @@ def layers_of(path: Path, net: caffe_pb2.NetParameter, phase: str) -> str:
         layer=(
             layer
             for layer in net.layer
-            if layer.type in data_layers.DATA and _in_phase(layer, PHASES[phase])
+            if layer.type in data_layers.DATA
+            and data_layers.in_phase(layer, PHASES[phase])
         )
     )
     if not alone.layer:
         raise UserError(f"{relative(path)} has no data layer in phase {phase}.")
     require_databases(alone, path)
     return text_format.MessageToString(alone)
-
-
-def _in_phase(layer: caffe_pb2.LayerParameter, phase: int) -> bool:
-    phases = [rule.phase for rule in layer.include if rule.HasField("phase")]
-    return not phases or phase in phases
 
 
 def layer_on(

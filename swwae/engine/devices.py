@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from generator.errors import UserError
-from swwae.engine.log import Fatal, parse_line
+from swwae.engine.log import fatal_messages
 
 
 def choose(caffe: Path, wanted: str | None) -> tuple[list[int], str]:
@@ -44,7 +44,7 @@ def _query(caffe: Path, gpus: str) -> tuple[list[int], str | None]:
     )
     lines = done.stderr.splitlines()
     if done.returncode:
-        fatal = [e.message for e in map(parse_line, lines) if isinstance(e, Fatal)]
+        fatal = fatal_messages(lines)
         return [], (fatal or lines or [f"exit code {done.returncode}"])[-1]
     numbers = (line.partition("Device id:")[2].strip() for line in lines)
     return [int(number) for number in numbers if number.isdecimal()], None

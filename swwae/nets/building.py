@@ -17,7 +17,7 @@ from generator.errors import UserError
 from generator.names import NOISY
 from swwae.base.processes import EndedEarly, isolated
 from swwae.base.project import ROOT, relative
-from swwae.engine.log import Fatal, parse_line
+from swwae.engine.log import fatal_messages
 from swwae.nets.data_layers import without_data
 from swwae.nets.network import Shape, read
 
@@ -62,7 +62,7 @@ def _build(
         return isolated(_build_here, path, initial, target)
     except EndedEarly as error:
         lines = error.lines or [f"exit code {error.code}"]
-    fatal = [e.message for e in map(parse_line, lines) if isinstance(e, Fatal)]
+    fatal = fatal_messages(lines)
     raise UserError(f"Caffe refuses {relative(path)}: {(fatal or lines)[-1]}")
 
 

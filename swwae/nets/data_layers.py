@@ -47,10 +47,12 @@ def in_training(layer: caffe_pb2.LayerParameter) -> bool:
 
 def in_phase(layer: caffe_pb2.LayerParameter, phase: int) -> bool:
     """Tells whether a layer is there in a phase (caffe_pb2.TRAIN or TEST), as far as
-    its rules on phases say."""
-    included = [rule.phase for rule in layer.include if rule.HasField("phase")]
+    its rules on phases say: one `include` that is met is enough, as in Caffe."""
     excluded = [rule.phase for rule in layer.exclude if rule.HasField("phase")]
-    return all(found == phase for found in included) and phase not in excluded
+    included = [
+        not rule.HasField("phase") or rule.phase == phase for rule in layer.include
+    ]
+    return phase not in excluded and (not included or any(included))
 
 
 def without_data(net: caffe_pb2.NetParameter, image: Shape, blob: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
+from generator import recipe
 from generator.errors import UserError
 from generator.variants import find_variant
 from swwae.base.files import whole_file
@@ -21,9 +22,6 @@ from swwae.stages.status import Status, log_results, record_end, record_finish
 
 KEPT_SNAPSHOTS = 2
 """While training; the last one stays (ours)."""
-
-PARTIAL = (2, 3)
-"""Stages whose networks lack layers that later ones need: those are carried along."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +195,7 @@ def write_final_weights(run: Run, plan: Plan, iteration: int) -> None:
     ladder's noisy encoder, which shares its weights with the clean one.
     """
     last = snapshots.weights_file(run.folder, iteration)
-    if run.stage in PARTIAL:
+    if recipe.STAGES[run.stage].fixed_encoder:
         final = weights.load(last)
         incoming = weights.load(plan.source)
         weights.copy_layers(incoming, final, plan.comparison.unused)

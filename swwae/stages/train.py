@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from generator import recipe
 from swwae.base.files import require_file
 from swwae.base.project import CAFFE, ROOT, relative
 from swwae.base.tables import print_summary
@@ -12,7 +13,7 @@ from swwae.runs.run import STAGES, Run
 from swwae.stages import snapshots, solver
 from swwae.stages.request import Request
 from swwae.stages.reruns import is_done, resume_point
-from swwae.stages.session import PARTIAL, Plan, Session
+from swwae.stages.session import Plan, Session
 from swwae.stages.sources import (
     require_databases,
     require_network,
@@ -88,7 +89,8 @@ def announce(run: Run, plan: Plan, net_path: Path, device: str) -> None:
     else:
         source = "none" if plan.source is None else relative(plan.source)
         rows.append(("weights", source))
-        rows += weight_rows(plan.comparison, plan.shapes, run.stage in PARTIAL)
+        kept = recipe.STAGES[run.stage].fixed_encoder
+        rows += weight_rows(plan.comparison, plan.shapes, kept)
     if len(plan.gpus) > 1:
         device += f", each with its own batch: {plan.images} images an iteration"
     rows += [("device", device), ("log", relative(run.log))]
