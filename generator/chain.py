@@ -27,7 +27,7 @@ GROUPS = ("pooling", "layer")
 
 
 def has_source(layers: list[Layer], phase: str) -> bool:
-    """Whether a layer yields data in a phase."""
+    """Tells whether a layer yields data in a phase."""
     return any(not layer.bottoms and layer.in_phase(phase) for layer in layers)
 
 
@@ -199,7 +199,7 @@ def _weighted(members: list[tuple[int, Layer]]) -> list[Layer]:
 
 
 def _complete(group: list[Layer], following: Layer) -> bool:
-    """Whether a macro-layer ends before the next layer with weights."""
+    """Tells whether a macro-layer ends before the next layer with weights."""
     weighted = [i for i, layer in enumerate(group) if layer.type in WEIGHTED]
     if not weighted:
         return False

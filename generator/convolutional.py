@@ -67,7 +67,8 @@ def fully_convolutional(network: Network) -> list[Section] | None:
 
 
 def _as_convolution(layer: Layer, shape: Shape) -> Layer:
-    """An inner product over a map of that shape as the convolution that it is."""
+    """Returns an inner product over a map of that shape as the convolution that it
+    is."""
     product = layer.fields["inner_product_param"]
     high, wide = shape[1:] if len(shape) == 3 else (1, 1)
     fields = {"num_output": product["num_output"]}

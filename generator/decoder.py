@@ -130,20 +130,23 @@ class Inversion:
         return layers
 
     def _reshape(self, source: str, shape: Shape) -> Layer:
-        """The image's own name is for the image's own shape; others get a new one."""
+        """Returns the image's own name for the image's own shape, a new one for
+        others."""
         name = names.reshaped(source.removesuffix("/flat"))
         top = source.removesuffix("/flat") if source.endswith("/flat") else name
         fields = {"reshape_param": {"axis": 1, "shape": {"dim": list(shape)}}}
         return Layer(name, "Reshape", (source,), (top,), fields, shape)
 
     def _input(self, place: int) -> Shape:
-        """The shape that one of the macro-layer's layers reads, before flattening."""
+        """Returns the shape that one of the macro-layer's layers reads, before
+        flattening."""
         shaping = (*WEIGHTED, "Pooling")
         before = [la for la in self._macro.layers[:place] if la.type in shaping]
         return before[-1].shape if before else self._below.shape
 
     def _sized_like(self, layer: Layer) -> str:
-        """A blob of the shape that a layer reads, also where nothing is dropped."""
+        """Returns a blob of the shape that a layer reads, also where nothing is
+        dropped."""
         undropped = {
             la.tops[0]: la.bottoms[0]
             for macro in self._network.macro_layers
@@ -221,7 +224,7 @@ class Inversion:
     def _described(
         self, layer: Layer, source: str, top: str, inverses: Sequence[Inverse]
     ) -> list[Layer]:
-        """The layers that the network's description names, ReLU between them."""
+        """Returns the layers that the description names, ReLU between them."""
         layers: list[Layer] = []
         shape = layer.shape
         for inverse in inverses:
@@ -360,8 +363,8 @@ def image_target(network: Network) -> tuple[list[Layer], str]:
 
 
 def _scales_alike(layer: Layer, scaled: Layer) -> bool:
-    """Whether a layer is the one that brings the image to [0, 1], as read back from a
-    file with fewer digits."""
+    """Tells whether a layer is the one that brings the image to [0, 1], as read back
+    from a file with fewer digits."""
     power, wanted = (la.fields.get("power_param", {}) for la in (layer, scaled))
     same = (layer.type, layer.bottoms, layer.tops) == (
         scaled.type,
@@ -389,8 +392,8 @@ _WINDOW = (
 
 
 def _grown(window: Window, plane: Shape, wanted: Shape) -> tuple[tuple[int, int], bool]:
-    """The kernel with which a deconvolution of `plane` reaches all of `wanted`, and
-    whether it reaches farther, as with dilation it may have to."""
+    """Returns the kernel with which a deconvolution of `plane` reaches all of `wanted`,
+    and whether it reaches farther, as with dilation it may have to."""
     missing = [
         want - have
         for want, have in zip(wanted, window.deconvolved(plane), strict=True)
@@ -407,8 +410,8 @@ def parameter_field(kind: str) -> str:
 
 
 def _own_statistics(fields: Fields) -> Fields:
-    """A decoder's statistics are its own batches', also where the encoder's are fixed:
-    it has no others to begin with."""
+    """Returns fields by which a decoder's statistics are its own batches', also where
+    the encoder's are fixed: it has no others to begin with."""
     settings = fields.get("batch_norm_param", {})
     settings = {k: v for k, v in settings.items() if k != "use_global_stats"}
     return {"batch_norm_param": settings} if settings else {}

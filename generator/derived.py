@@ -125,7 +125,7 @@ def with_base_lr(network: Network, rates: Mapping[int, float]) -> Network:
 def _trained(
     network: Network, option: str, stages: Mapping[int, float], decided: str
 ) -> Training:
-    """A network's training, where an option for those stages can change it.
+    """Returns a network's training, where an option for those stages can change it.
 
     decided: what a user's own solver says instead, a clause.
     """
@@ -175,7 +175,7 @@ def base_lr_text(rates: Mapping[int, float]) -> str:
 
 
 def _without_unlabelled(layer: Layer) -> Layer:
-    """The same loss, of images with a label alone."""
+    """Returns the same loss, of images with a label alone."""
     if layer.type != "SoftmaxWithLoss":
         return layer
     ignored = {"loss_param": {"ignore_label": UNLABELLED}}

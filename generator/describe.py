@@ -119,8 +119,8 @@ def _row(layer: Layer, seen: dict[str, _Seen], shared: set[str]) -> Row:
 
 
 def _shaped(layer: Layer, bottoms: list[Shape]) -> Layer:
-    """The layer with its shapes, also where a user's file goes on behind the chain of
-    macro-layers: branches that meet again, as in GoogLeNet."""
+    """Returns the layer with its shapes, also where a user's file goes on behind the
+    chain of macro-layers: branches that meet again, as in GoogLeNet."""
     if layer.shape or _yields_nothing(layer) or not all(bottoms):
         return layer
     if layer.type in KNOWN:
@@ -145,7 +145,7 @@ def _yields_nothing(layer: Layer) -> bool:
 
 
 def _parameters(layer: Layer, shared: set[str]) -> int:
-    """How many numbers the layer learns that are in no layer before it."""
+    """Returns how many numbers the layer learns that are in no layer before it."""
     named = [spec.get("name") for spec in as_list(layer.fields.get("param"))]
     named += [None] * (len(layer.blobs) - len(named))
     new = [
@@ -165,7 +165,8 @@ def _multiply_adds(layer: Layer, bottom: Shape) -> int:
 
 
 def _looked(layer: Layer, bottoms: list[_Seen]) -> _Seen:
-    """What a layer's tops see, given its bottoms; of branches, what the widest does."""
+    """Returns what a layer's tops see, given its bottoms; of branches, what the widest
+    does."""
     unseen = _Seen(layer.shape)
     if not layer.shape or any(bottom.field is None for bottom in bottoms):
         return unseen
@@ -214,7 +215,7 @@ PARTS = (
 
 
 def _part(title: str) -> str:
-    """Which of PARTS a section belongs to."""
+    """Returns which of PARTS a section belongs to."""
     if title.startswith("classif"):
         return "classifier"
     if title.startswith("noisy encoder"):
@@ -284,6 +285,6 @@ def _aligned(cells: list[Sequence[str]]) -> list[str]:
 
 
 def _type_and_output(row: Sequence[str], width: int, gap: str) -> list[str]:
-    """The row with type and output in one cell. width: of the types."""
+    """Returns the row with type and output in one cell. width: of the types."""
     name, kind, output, *numbers = row
     return [name, f"{kind:{width}}{gap}{output}" if output else kind, *numbers]

@@ -44,7 +44,8 @@ class Level:
 
 
 def levels(network: Network, variant: Variant, depth: int) -> list[Level]:
-    """The image is at -1; a row a box, a row an activation."""
+    """Returns the macro-layers with their heights: the image is at -1; a box is a row
+    high, and so is an activation."""
     inverses: dict[int, list[Box]] = {}
     if variant.has_decoder:
         build = ladder.decoder if variant.ladder else decoder
@@ -71,7 +72,7 @@ def _at(rows: list[float], boxes: list[Box]) -> tuple[Box, ...]:
 def _inverses(
     network: Network, macro: MacroLayer, layers: Iterable[Layer]
 ) -> Iterator[Box]:
-    """A box for what undoes each box of the macro-layer, last one first."""
+    """Yields a box for what undoes each box of the macro-layer, last one first."""
     boxes = list(_boxes(layers, macro.output.shape))
     undone = [layer for layer in reversed(macro.layers) if layer.type in BOXED]
     for layer in undone:
@@ -87,8 +88,8 @@ def _inverses(
 
 
 def _boxes(layers: Iterable[Layer], shape: Shape) -> Iterator[Box]:
-    """A box for each layer that has one, with what follows it; shape: of what the
-    first one reads."""
+    """Yields a box for each layer that has one, with what follows it; shape: of what
+    the first one reads."""
     groups: list[list[Layer]] = []
     for layer in layers:
         if layer.type in BOXED:
@@ -108,7 +109,7 @@ _SHORT = {"BatchNorm": "BN", "Dropout": "dropout"}
 
 
 def _is_named(layer: Layer) -> bool:
-    """Whether a layer that follows a box's is named in it."""
+    """Tells whether a layer that follows a box's is named in it."""
     return layer.type in (*MIRRORED, *PASSED, "LRN", "MVN") and layer.type != "Flatten"
 
 

@@ -212,7 +212,7 @@ class Picture:
             self._loss(self._depth, self._row(self._depth))
 
     def _row(self, index: int) -> float:
-        """The height of an activation; 0: the image."""
+        """Returns the height of an activation; 0: the image."""
         return self._levels[index - 1].top if index else -1.0
 
     def _feed(self, level: Level, first: float) -> None:

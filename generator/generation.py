@@ -49,7 +49,8 @@ def generate(request: Request, out: Path | None = None) -> Generated:
     found = read_found(out, network.name, network.max_depth)
 
     def trained(variant: Variant, depth: int) -> Network:
-        """With the rates that were found, and rather those that are asked for."""
+        """Returns the network with the rates that were found, or those that are asked
+        for."""
         best = found.applied(network, variant, depth)
         return with_base_lr(best, request.base_lrs) if request.base_lrs else best
 

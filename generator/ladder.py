@@ -150,7 +150,8 @@ def _noise(name: str, bottom: str, top: str, std: float, shape: Shape) -> Layer:
 
 
 def _noisy_copy(layer: Layer, reads: dict[str, str]) -> Layer:
-    """The layer in the second encoder; `reads` learns what its tops are called."""
+    """Returns the layer in the second encoder; `reads` learns what its tops are
+    called."""
     bottoms = tuple(reads[blob] for blob in layer.bottoms)
     in_place = layer.bottoms == layer.tops
     fields = layer.fields
@@ -170,7 +171,7 @@ def _everywhere(fields: Fields) -> Fields:
 
 
 def _named(layer: Layer) -> Layer:
-    """The layer with a name for every parameter, by which another can share it."""
+    """Returns the layer with a name for every parameter: another can share it so."""
     if not layer.blobs:
         return layer
     specs = as_list(layer.fields.get("param"))
@@ -191,7 +192,7 @@ def _normalised(layers: Sequence[Layer]) -> bool:
 
 
 def _last_normalisations(network: Network, depth: int) -> set[str]:
-    """The last BatchNorm of each macro-layer that has any."""
+    """Returns the last BatchNorm of each macro-layer that has any."""
     last: set[str] = set()
     for macro in network.macro_layers[:depth]:
         found = [layer.name for layer in macro.layers if layer.type == "BatchNorm"]
@@ -216,7 +217,7 @@ def obstacle(network: Network) -> str | None:
 
 
 def has_batch_norm(network: Network) -> bool:
-    """Whether a macro-layer normalises."""
+    """Tells whether a macro-layer normalises."""
     return any(_normalised(macro.layers) for macro in network.macro_layers)
 
 
@@ -246,7 +247,8 @@ def _noisy_head(
 
 
 def _split_loss(layer: Layer, noisy: dict[str, str]) -> tuple[list[Layer], list[Layer]]:
-    """What is left of a layer for the clean encoder, and what moves to the noisy one.
+    """Returns what is left of a layer for the clean encoder, and what moves to the
+    noisy one.
 
     noisy: clean blob -> noisy blob.
     """
@@ -308,7 +310,7 @@ class _Levels:
         self._noisy = noisy
 
     def scaled_noisy_image(self) -> list[Layer]:
-        """data/scaled, and its noisy counterpart where there is one."""
+        """Returns data/scaled, and its noisy counterpart where there is one."""
         made, target = image_target(self._network)
         if not made:
             return []
@@ -324,7 +326,7 @@ class _Levels:
         return made + (noisy if self._noisy else [])
 
     def lateral(self, index: int) -> str:
-        """The blob of z~ at a level."""
+        """Returns the blob of z~ at a level."""
         if index == 0:
             _, target = image_target(self._network)
             return names.noisy(target) if self._noisy else target
@@ -337,7 +339,7 @@ class _Levels:
         return f"{names.noisy(blob)}/noise"
 
     def inverted(self, index: int, source: str) -> list[Layer]:
-        """The decoder of a macro-layer, down to u of the level below it."""
+        """Returns the decoder of a macro-layer, down to u of the level below it."""
         below = self.trail[index - 1]
         inversion = Inversion(
             self._network, self._variant.switches, index, self._decoding.rate(index)
@@ -362,7 +364,7 @@ class _Levels:
         return {mask: names.noisy(mask) for mask in masks}
 
     def combined(self, index: int, down: str) -> list[Layer]:
-        """The combinator of a level, and the loss of what it yields."""
+        """Returns the combinator of a level, and the loss of what it yields."""
         activation = self.trail[index]
         rate = self._decoding.rate(max(index, 1))
         layers = combinator(

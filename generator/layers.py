@@ -43,13 +43,15 @@ class Layer:
         return sum(prod(blob) for blob in self.blobs)
 
     def for_inference(self) -> "Layer":
-        """The same without what only training reads: multipliers and fillers."""
+        """Returns the same layer without what only training reads: multipliers and
+        fillers."""
         return replace(
             self, fields=_without(self.fields, "param", "weight_filler", "bias_filler")
         )
 
     def frozen(self) -> "Layer":
-        """The same, trained by nobody; BatchNorm keeps the statistics that it has."""
+        """Returns the same layer, trained by nobody; BatchNorm keeps the statistics
+        that it has."""
         if not self.blobs:
             return self
         specs = as_list(self.fields.get("param"))
@@ -64,11 +66,11 @@ class Layer:
         return replace(self, fields=fields)
 
     def reading(self, renamed: dict[str, str]) -> "Layer":
-        """The same with other blobs for the bottoms that are renamed."""
+        """Returns the same layer with other blobs for the bottoms that are renamed."""
         return replace(self, bottoms=tuple(renamed.get(b, b) for b in self.bottoms))
 
     def in_phase(self, phase: str) -> bool:
-        """Whether `caffe train` builds the layer in a phase: TRAIN or TEST.
+        """Tells whether `caffe train` builds the layer in a phase: TRAIN or TEST.
 
         Rules are Caffe's: any of `include`, or none of `exclude`; level 0, no stages.
         """
@@ -94,7 +96,8 @@ def _without(fields: Fields, *names: str) -> Fields:
 
 
 def as_list(value: Any) -> list:
-    """A repeated field, however it is written: nothing, one value, several."""
+    """Returns a repeated field as a list, however it is written: nothing, one value,
+    several."""
     if value is None:
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
@@ -109,7 +112,7 @@ class Section:
 
 
 def without(layers: Iterable[Layer], *types: str) -> list[Layer]:
-    """The layers without those types; what read theirs reads what they read."""
+    """Returns the layers without those types; what read theirs reads what they read."""
     renamed: dict[str, str] = {}
     kept = []
     for layer in layers:
@@ -124,12 +127,12 @@ def without(layers: Iterable[Layer], *types: str) -> list[Layer]:
 
 
 def shape_text(shape: Shape) -> str:
-    """512x7x7 for (512, 7, 7)."""
+    """Returns 512x7x7 for (512, 7, 7)."""
     return "x".join(map(str, shape))
 
 
 def value_text(value: Any) -> str:
-    """A scalar in protobuf's text format, numbers in their shortest form."""
+    """Returns a scalar in protobuf's text format, numbers in their shortest form."""
     if isinstance(value, Enum):
         return str(value)
     if isinstance(value, str):

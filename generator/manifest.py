@@ -212,8 +212,8 @@ def _check(content: Any, what: str, kinds: dict[str, type]) -> None:
 
 
 def _command_in_head(folder: Path) -> str | None:
-    """The command, of all variants, by which the networks in a folder were generated,
-    from the first line of one of them; None where there is none of ours."""
+    """Returns the command, of all variants, by which the networks in a folder were
+    generated, from the first line of one of them; None where there is none of ours."""
     for path in filter(Path.is_file, sorted(folder.rglob("*.prototxt"))):
         with path.open(encoding="utf-8", errors="replace") as file:
             head = file.readline()
@@ -249,7 +249,8 @@ def _origin(source: str, with_options: bool) -> str:
 
 
 def _sources(out: Path, net: str) -> Iterator[tuple[Path, str]]:
-    """The folders of networks that are there, with what they were generated from."""
+    """Yields the folders of networks that are there, with what they were generated
+    from."""
     models = out / layout.MODELS
     try:
         manifest = read(out, net)

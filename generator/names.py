@@ -42,7 +42,7 @@ ON_REQUEST = (RECONSTRUCT, DUMP)
 
 
 def is_decoder(name: str) -> bool:
-    """Whether a layer or blob is the decoder's, by its name."""
+    """Tells whether a layer or blob is the decoder's, by its name."""
     return name.startswith(DECODER)
 
 

@@ -36,7 +36,7 @@ def conv(
     group: int = 1,
     normalised: bool = False,
 ) -> list[Layer]:
-    """A convolution and its ReLU; sizes in pixels, square.
+    """Returns a convolution and its ReLU; sizes in pixels, square.
 
     normalised: with batch normalisation between them.
     """
@@ -68,7 +68,7 @@ def max_pool(name: str, kernel_size: int = 2, stride: int = 2) -> list[Layer]:
 
 
 def inner_product(name: str, num_output: int, dropout: float = 0.5) -> list[Layer]:
-    """An inner product, its ReLU, and dropout where there is any."""
+    """Returns an inner product, its ReLU, and dropout where there is any."""
     layers = [scores(name, num_output)[0], relu(name)]
     if dropout:
         top, ratio = names.dropout(name), {"dropout_ratio": dropout}
@@ -77,20 +77,20 @@ def inner_product(name: str, num_output: int, dropout: float = 0.5) -> list[Laye
 
 
 def scores(name: str, num_output: int) -> list[Layer]:
-    """The inner product that yields one score a class."""
+    """Returns the inner product that yields one score a class."""
     fields = {"num_output": num_output, "weight_filler": {"type": "msra"}}
     fields = {"param": multipliers(), "inner_product_param": fields}
     return [Layer(name, "InnerProduct", (), (name,), fields)]
 
 
 def softmax(scores: str, shape: Shape) -> Layer:
-    """The class probabilities of scores; shape: of their blob."""
+    """Returns the class probabilities of scores; shape: of their blob."""
     prob = names.PROBABILITIES
     return Layer(prob, "Softmax", (scores,), (prob,), {}, shape)
 
 
 def scaled_image(network_image: Activation, scale: float = PIXEL_SCALE) -> Layer:
-    """data/scaled: the mean-subtracted image in units of [0, 1]."""
+    """Returns data/scaled: the mean-subtracted image in units of [0, 1]."""
     blob = network_image.blob
     top, power = names.scaled(blob), {"power_param": {"scale": scale}}
     return Layer(top, "Power", (blob,), (top,), power, network_image.shape)
@@ -101,7 +101,7 @@ def relu(blob: str) -> Layer:
 
 
 def multipliers(rate: float = 1.0, count: int = 2) -> list[Fields]:
-    """Of weights and biases: rates 1 and 2, decays 1 and 0."""
+    """Returns the multipliers of weights and biases: rates 1 and 2, decays 1 and 0."""
     both = [
         {"lr_mult": rate, "decay_mult": 1},
         {"lr_mult": 2 * rate, "decay_mult": 0},
@@ -152,7 +152,7 @@ def classifier(
     grouped_decoder: bool = True,
     inverses: dict[str, tuple[Inverse, ...]] | None = None,
 ) -> Network:
-    """A built-in network, with its loss and its accuracies in the test phase.
+    """Returns a built-in network, with its loss and its accuracies in the test phase.
 
     training: stage 0's schedule alone where the rest is to be estimated.
     """
@@ -204,7 +204,7 @@ def _head(output: Activation) -> tuple[Layer, ...]:
 def vgg_macro_layer(
     index: int, convolutions: int, num_output: int, normalised: bool = False
 ) -> list[Layer]:
-    """`convolutions` 3x3 convolutions conv<index>_1, ... and 2x2 max pooling."""
+    """Returns as many 3x3 convolutions, conv<index>_1, ..., and 2x2 max pooling."""
     numbered = [f"conv{index}_{i + 1}" for i in range(convolutions)]
     pieces = [conv(name, num_output, normalised=normalised) for name in numbered]
     return [layer for piece in pieces for layer in piece] + max_pool(numbered[-1])

@@ -66,7 +66,7 @@ class Found:
     loss_weights: Mapping[str, Figures] = field(default_factory=dict)
 
     def text(self) -> str:
-        """As `read_found` reads it."""
+        """Returns the file's text, as `read_found` reads it."""
         content: dict[str, Any] = {"net": self.net}
         for part in ("layerwise_lr", "loss_weights"):
             content[part] = {
@@ -80,7 +80,7 @@ class Found:
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
     def applied(self, network: Network, variant: Variant, depth: int) -> Network:
-        """The network with what was found for a variant, decoded from `depth`.
+        """Returns the network with what was found for a variant, decoded from `depth`.
 
         Stage 3's and stage 4's base rates follow from rates and weights, as where those
         are estimated; their other settings stay. A network without a data set to train
@@ -124,17 +124,17 @@ class Found:
 
 
 def family(variant: Variant) -> str:
-    """swwae of swwae-all: what its stage 2's rates go by."""
+    """Returns what a variant's stage-2 rates go by: swwae of swwae-all."""
     return variant.name.partition("-")[0]
 
 
 def path_of(root: Path, net: str) -> Path:
-    """Where the file is. root: the folder that solvers/ is in."""
+    """Returns a network's rates.json. root: the folder that solvers/ is in."""
     return root / layout.rates_path(net)
 
 
 def read_found(root: Path, net: str, max_depth: int | None) -> Found:
-    """What was found for a network; nothing where there is no file.
+    """Returns what was found for a network; nothing where there is no file.
 
     root: the folder that solvers/ is in. max_depth: the network's largest, where it is
     known. Raises UserError where the file cannot be read, is damaged, or is another
@@ -221,7 +221,8 @@ def _refused(constant: str) -> None:
 def _merged(
     given: tuple[float, ...], found: Figures | None, first: int, depth: int
 ) -> tuple[float, ...]:
-    """The given figures, the last one serving all deeper places, with those found."""
+    """Returns the given figures, the last one serving all deeper places, with those
+    found."""
     values = {} if found is None else found.values
     length = max([len(given), depth, *(1 + place - first for place in values)])
     extended = given + given[-1:] * (length - len(given))

@@ -62,7 +62,7 @@ class Stage:
         )
 
     def owned_by(self, variant: Variant) -> bool:
-        """Whether the stage is a run of the variant's own, not another one's."""
+        """Tells whether the stage is a run of the variant's own, not another one's."""
         return self.has(variant) and self.shared(variant).name == variant.name
 
 

@@ -119,7 +119,7 @@ def requested_network(request: Request) -> Network:
 
 
 def _with_few_labels(network: Network, request: Request) -> tuple[Network, list[str]]:
-    """The network with few labels, and the options that say so."""
+    """Returns the network with few labels, and the options that say so."""
     seed = 1 if request.labels_seed is None else request.labels_seed
     if seed < 0:
         raise UserError(f"--labels-seed {seed}: 0 or more.")
@@ -130,7 +130,7 @@ def _with_few_labels(network: Network, request: Request) -> tuple[Network, list[
 
 
 def _base_network(request: Request) -> Network:
-    """A built-in network with other data, or the user's own."""
+    """Returns a built-in network with other data, or the user's own."""
     if is_file_name(request.net) and not request.built_in:
         return _users_network(request)
     network = find_network(request.net)
@@ -208,7 +208,7 @@ def requested_variants(request: Request, network: Network) -> list[Variant]:
 
 
 def _with_needed(request: Request, network: Network) -> list[Variant]:
-    """The variants, without what --batch-norm changes."""
+    """Returns the variants, without what --batch-norm changes."""
     problem = ladder.obstacle(network)
     if request.variant == "all":
         return [v for v in VARIANTS.values() if not (v.ladder and problem)]

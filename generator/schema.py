@@ -25,7 +25,8 @@ BUILD = "fork/build.sh"
 
 @functools.cache
 def message_class(name: str) -> type:
-    """The class of a message of caffe.proto; UserError where the fork is not built."""
+    """Returns the class of a message of caffe.proto; raises UserError where the fork is
+    not built."""
     from google.protobuf import descriptor_pool, message_factory
 
     path = project_root() / "build/caffe/python/caffe/proto/caffe_pb2.py"
@@ -44,7 +45,8 @@ def message_class(name: str) -> type:
 
 
 def read(path: Path, kind: str = "NetParameter"):
-    """A file in protobuf's text format; UserError where it is none of that kind."""
+    """Reads a file in protobuf's text format; raises UserError where it is none of that
+    kind."""
     what = {"NetParameter": "network", "SolverParameter": "solver"}[kind]
     if not str(path).isprintable():
         raise UserError(
@@ -93,7 +95,7 @@ def _printable(text: str) -> str:
 
 
 def read_network(path: Path):
-    """A network file of any of Caffe's syntaxes as a current NetParameter."""
+    """Reads a network file of any of Caffe's syntaxes as a current NetParameter."""
     network = read(path)
     count = len(network.layer) + len(network.layers)
     if count > MAX_LAYERS:
@@ -106,7 +108,7 @@ def read_network(path: Path):
 
 
 def upgraded(network, path: Path):
-    """The network in today's syntax, by Caffe's own upgrade."""
+    """Returns the network in today's syntax, by Caffe's own upgrade."""
     from google.protobuf import text_format
 
     program = project_root() / "build/caffe/bin/upgrade_net_proto_text"
@@ -138,7 +140,7 @@ def upgraded(network, path: Path):
 
 
 def fields_of(message, *left_out: str) -> Fields:
-    """What is set in a message, in the order of caffe.proto."""
+    """Returns what is set in a message, in the order of caffe.proto."""
     return {
         descriptor.name: (
             [_value(descriptor, each) for each in value]
@@ -169,7 +171,8 @@ def _value(descriptor, value: Any) -> Any:
 
 
 def _shortest(value: float) -> float:
-    """The number of fewest digits that is the same float32: 0.1, not 0.10000000149."""
+    """Returns the number of fewest digits that is the same float32: 0.1, not
+    0.10000000149."""
     import struct
 
     for digits in range(6, 10):

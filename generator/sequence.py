@@ -144,7 +144,7 @@ class DataSet:
     def _joined(
         self, image: Activation, parts: dict[str, tuple[str, int]]
     ) -> list[Layer]:
-        """A training batch from several LMDBs; parts: name -> LMDB, images."""
+        """Returns a training batch from several LMDBs; parts: name -> LMDB, images."""
         sources = [
             self._layer("TRAIN", image, lmdb, batch, True, f"/{name}")
             for name, (lmdb, batch) in parts.items()
@@ -222,7 +222,8 @@ class UserData:
     def layers(
         self, image: Activation, batch_size: int, label: bool, decoded: bool
     ) -> list[Layer]:
-        """As they are given; without labels, what nobody reads then is silenced."""
+        """Returns the layers as given; without labels, what nobody reads then is
+        silenced."""
         if label:
             return list(self.layers_before)
         sources = [layer for layer in self.layers_before if not layer.bottoms]

@@ -34,7 +34,7 @@ class Window:
         return any(k > s for k, s in zip(self.kernel, self.stride, strict=True))
 
     def convolved(self, plane: Shape) -> Shape:
-        """(height, width) after a convolution, which rounds down."""
+        """Returns (height, width) after a convolution, which rounds down."""
         return tuple(
             (length + 2 * pad - extent) // stride + 1
             for length, pad, extent, stride in zip(
@@ -43,7 +43,7 @@ class Window:
         )
 
     def deconvolved(self, plane: Shape) -> Shape:
-        """(height, width) after a deconvolution."""
+        """Returns (height, width) after a deconvolution."""
         return tuple(
             (length - 1) * stride + extent - 2 * pad
             for length, pad, extent, stride in zip(
@@ -52,7 +52,8 @@ class Window:
         )
 
     def pooled(self, plane: Shape, floor: bool = False) -> Shape:
-        """(height, width) after a pooling, which rounds up unless told otherwise.
+        """Returns (height, width) after a pooling, which rounds up unless told
+        otherwise.
 
         A last window that would begin in the padding is dropped, from planes that
         have any.
@@ -70,7 +71,8 @@ class Window:
 
 
 def convolution_window(layer: Layer) -> Window:
-    """Of a Convolution or Deconvolution; raises ShapeError where it is not planar."""
+    """Returns the window of a Convolution or Deconvolution; raises ShapeError where it
+    is not planar."""
     fields = layer.fields.get("convolution_param", {})
     if fields.get("axis", 1) != 1:
         raise ShapeError(f"has axis: {fields['axis']} (only 1 can be mirrored)")
@@ -85,7 +87,7 @@ def convolution_window(layer: Layer) -> Window:
 
 
 def pooling_window(layer: Layer, shape: Shape) -> Window:
-    """Of a Pooling on a shape, which matters where it is global."""
+    """Returns the window of a Pooling on a shape, which matters where it is global."""
     fields = layer.fields.get("pooling_param", {})
     if len(shape) != 3:
         raise ShapeError(f"needs channels, height and width; it gets {shape}")
@@ -132,7 +134,7 @@ def _checked(window: Window) -> Window:
 
 
 def inferred(layer: Layer, shape: Shape) -> tuple[Shape, tuple[Shape, ...]]:
-    """The shape of the layer's first top, and of its parameters.
+    """Returns the shape of the layer's first top, and of its parameters.
 
     shape: of its bottom. Raises ShapeError where Caffe would refuse, and for types
     that this module does not know (KNOWN).

@@ -15,7 +15,7 @@ MAX_SIDE = 2**15
 
 
 def image_shape(layer: Layer, top: int = 0) -> Shape | None:
-    """The shape of one image of a layer's top; None where only the data tell.
+    """Returns the shape of one image of a layer's top; None where only the data tell.
 
     LMDBs and images are looked at where they are there.
     """
@@ -53,7 +53,7 @@ def _dummy(fields: dict, top: int) -> Shape | None:
 
 
 def _transformed(layer: Layer, shape: Shape | None) -> Shape | None:
-    """What a data layer's transform_param makes of an image of that shape."""
+    """Returns what a data layer's transform_param makes of an image of that shape."""
     fields = layer.fields.get("transform_param", {})
     if not shape:
         return None
@@ -100,8 +100,8 @@ def _colours(layer: Layer, bands: int) -> int:
 
 
 def truncated(environment, folder: Path) -> bool:
-    """Whether an open LMDB's file, folder/data.mdb, lacks its end: reading it would end
-    the process then (SIGBUS)."""
+    """Tells whether an open LMDB's file, folder/data.mdb, lacks its end: reading it
+    would end the process then (SIGBUS)."""
     pages = environment.info()["last_pgno"] + 1
     return (folder / "data.mdb").stat().st_size < pages * environment.stat()["psize"]
 
@@ -163,7 +163,7 @@ def _lines(fields: dict) -> list[str]:
 
 
 def count(layer: Layer) -> int | None:
-    """How many images a data layer has; None where they are not there to count."""
+    """Returns how many images a data layer has; None where that cannot be counted."""
     if layer.type == "ImageData":
         return len(_lines(layer.fields.get("image_data_param", {}))) or None
     if layer.type == "Data":
@@ -181,7 +181,7 @@ def batch_size(layer: Layer) -> int:
 
 
 def pixel_scale(layer: Layer) -> float:
-    """What brings a data layer's images to units of [0, 1].
+    """Returns the factor that brings a data layer's images to units of [0, 1].
 
     1/255, over what the layer has scaled them by already; 1 where that leaves less
     than one part in a hundred, and for data that are no images.
@@ -194,7 +194,7 @@ def pixel_scale(layer: Layer) -> float:
 
 
 def parse_shape(text: str) -> Shape:
-    """3x224x224; UserError otherwise."""
+    """Returns (3, 224, 224) of 3x224x224; raises UserError for anything else."""
     parts = text.lower().split("x")
     if not all(part.isdecimal() for part in parts) or len(parts) not in (1, 3):
         raise UserError(
@@ -205,7 +205,7 @@ def parse_shape(text: str) -> Shape:
 
 
 def checked(shape: Shape, blob: str) -> Shape:
-    """The shape, or UserError where it is none of an image or a vector."""
+    """Returns the shape; raises UserError where it is none of an image or a vector."""
     if len(shape) not in (1, 3) or min(shape) < 1:
         raise UserError(
             f"'{blob}' has the shape {shape}; channels, height and width are expected,"
@@ -217,7 +217,7 @@ def checked(shape: Shape, blob: str) -> Shape:
 
 
 def is_file_name(path: str) -> bool:
-    """Whether an argument names a file rather than a built-in network."""
+    """Tells whether an argument names a file rather than a built-in network."""
     if "/" in path or path.endswith((".prototxt", ".pbtxt")):
         return True
     try:

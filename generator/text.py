@@ -6,7 +6,7 @@ Rows = Sequence[Sequence[str]]
 
 
 def padded(rows: Rows, align: str = "<>") -> list[list[str]]:
-    """The rows, each cell as wide as its column's widest.
+    """Returns the rows, each cell as wide as its column's widest.
 
     align: a character a column, "<" to the left or ">" to the right; the last one
     serves for all columns that follow. A row may end early.

@@ -122,7 +122,7 @@ def _check_names(layers: list[Layer], path: Path) -> None:
 
 
 def _name(path: Path, name_in_file: str, options: Options) -> str:
-    """The folder's name: lower case, without what paths do not like."""
+    """Returns the folder's name: lower case, without what paths do not like."""
     wanted = options.name or name_in_file or path.stem
     name = folder_name(wanted)
     if options.name is not None:

@@ -75,7 +75,8 @@ def __getattr__(name: str) -> Any:
 
 
 def _not_installed(error: ImportError) -> str | None:
-    """What is missing, where that is Caffe or a package of the project's Python."""
+    """Returns what is missing, where that is Caffe or a package of the project's
+    Python."""
     from swwae import launch
 
     if Path(sys.prefix).resolve() == launch.VENV.resolve():

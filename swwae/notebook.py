@@ -119,7 +119,7 @@ class Run:
     def _chosen(
         self, stage: int | None, able: Callable[[Stage], bool], what: str
     ) -> Stage:
-        """The stage of that number, or the last one, for which `able` holds."""
+        """Returns the stage of that number, or the last one, for which `able` holds."""
         for number, started in sorted(self.stages.items(), reverse=True):
             if stage in (None, number) and able(started):
                 return started

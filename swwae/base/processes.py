@@ -40,7 +40,7 @@ class EndedEarly(Exception):
 
 
 def end_with_parent(number: int = signal.SIGKILL) -> None:
-    """From now on this process gets a signal when its parent ends, however it ends.
+    """Lets this process get a signal when its parent ends, however it ends.
 
     For a child's first steps: a parent that is killed leaves none behind.
     """

@@ -107,7 +107,7 @@ def prepare(
 
 
 def has_torch() -> bool:
-    """Whether PyTorch is installed."""
+    """Tells whether PyTorch is installed."""
     return importlib.util.find_spec("torch") is not None
 
 

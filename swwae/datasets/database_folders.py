@@ -87,7 +87,8 @@ def read_info(path: Path) -> dict[str, Any]:
 
 
 def is_replaceable(path: Path) -> bool:
-    """Whether `path` is free, or an LMDB folder (and not something of the user's)."""
+    """Tells whether `path` is free, or an LMDB folder (and not something of the
+    user's)."""
     if not os.path.lexists(path):
         return True
     return os.path.isfile(path / DATABASE) and not path.is_symlink()

@@ -194,7 +194,8 @@ def _read_records(path: Path) -> tuple[LabelledImages, str]:
 
 
 def _description(data: LabelledImages) -> dict[str, Any]:
-    """What `check` compares: mean in pixel values of 0 to 255, for each channel."""
+    """Returns what `check` compares: mean in pixel values of 0 to 255, for each
+    channel."""
     return {
         "images": len(data),
         "shape": list(data.shape),

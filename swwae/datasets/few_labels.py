@@ -203,7 +203,7 @@ def without_labels(records: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def is_present(path: Path, made_from: dict[str, Any], force: bool) -> bool:
-    """Whether a database is there, and stays.
+    """Tells whether a database is there, and stays.
 
     made_from: the training images' identity. Raises UserError where it was made from
     others, or something else is in the way.

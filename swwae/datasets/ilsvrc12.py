@@ -163,7 +163,7 @@ def prepare(
 
 
 def _present_info(path: Path, made_from: dict[str, Any], strict: bool) -> dict:
-    """The info of a complete database; raises UserError as `prepare` does."""
+    """Returns the info of a complete database; raises UserError as `prepare` does."""
     try:
         info = read_info(path)
     except UserError as error:

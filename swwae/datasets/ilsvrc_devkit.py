@@ -73,7 +73,7 @@ def read(path: Path) -> Devkit:
 
 
 def _content(path: Path, name: str) -> bytes:
-    """A file of the devkit, whose own folder may or may not be around it."""
+    """Returns a file of the devkit, whose own folder may or may not be around it."""
     try:
         if path.is_dir():
             candidates = [path / name, *sorted(path.glob(f"*/{name}"))]

@@ -157,7 +157,7 @@ class _Collector:
 
 
 def _holds_classes(folder: str, within: str) -> bool:
-    """Whether a folder is no class but `train`, say, with the classes in it."""
+    """Tells whether a folder is no class but `train`, say, with the classes in it."""
     inner = within.partition("/")[0]
     return bool(SYNSET.fullmatch(inner)) and not SYNSET.fullmatch(folder)
 
@@ -196,7 +196,7 @@ def _validation(
     candidates: Iterable[tuple[str, str, str, int, dict[str, int]]],
     progress: Progress,
 ) -> Found:
-    """The images whose names have a number of the devkit's list.
+    """Returns the images whose names have a number of the devkit's list.
 
     candidates: full name, name in the index, fault, size, and where it lies.
     """
@@ -250,7 +250,8 @@ def in_list(path: Path, root: Path, progress: Progress) -> Found:
 
 
 def _listed(path: Path) -> Iterator[tuple[str, int]]:
-    """The files and labels of a list; raises UserError at a line that has none."""
+    """Yields the files and labels of a list; raises UserError at a line that has
+    none."""
     try:
         with path.open("rb") as file:
             lines = iter(lambda: file.readline(MAX_LINE), b"")

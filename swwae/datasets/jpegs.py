@@ -194,7 +194,8 @@ def _orientation(picture: Image.Image) -> int | None:
 
 
 def _upright(content: bytes) -> bytes | None:
-    """A JPEG's bytes without orientation; None where damaged segments hide it."""
+    """Returns a JPEG's bytes without orientation; None where damaged segments hide
+    it."""
     try:
         content = _without_exif(content)
         with Image.open(io.BytesIO(content)) as picture:
@@ -204,7 +205,7 @@ def _upright(content: bytes) -> bytes | None:
 
 
 def _without_exif(content: bytes) -> bytes:
-    """A JPEG's bytes but for its Exif segments."""
+    """Returns a JPEG's bytes but for its Exif segments."""
     kept, place = [content[:2]], 2
     while content[place + 1] != START_OF_SCAN:
         if content[place + 1] == 0xFF:  # a byte that fills

@@ -31,7 +31,7 @@ class Member:
 
 
 def is_tar(path: Path) -> bool:
-    """Whether a file starts as an uncompressed tar does, with a member's header.
+    """Tells whether a file starts as an uncompressed tar does, with a member's header.
 
     Raises UserError where it is compressed: its members cannot be read one by one.
     """

@@ -146,5 +146,5 @@ def reconstructions(net: caffe_pb2.NetParameter) -> list[Reconstruction]:
 
 
 def _decimal(value: float) -> float:
-    """The number that a network's file gave, which a float32 holds nearly."""
+    """Returns the number that a network's file gave, which a float32 holds nearly."""
     return float(f"{value:.7g}")

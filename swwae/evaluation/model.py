@@ -153,7 +153,7 @@ class Model:
         return planes(images, lambda name: load(self, name))
 
     def _at(self, depth: int) -> "Model":
-        """The same model, decoding from another depth."""
+        """Returns the same model, decoding from another depth."""
         if depth not in self._others:
             self._others[depth] = type(self)(
                 self.net, self.variant.name, depth, self.weights_file, self._gpu
@@ -176,12 +176,12 @@ class Model:
     # --- what it consists of
 
     def _describe(self, run: Run) -> Deployed:
-        """The network that is used."""
+        """Returns the network that is used."""
         return deployed(self.net, self.variant.name, run.depth)
 
     def _fitting(self) -> caffe_pb2.NetParameter | None:
-        """The weights to set, None for those of the file as they are; UserError where
-        they do not fit."""
+        """Returns the weights to set, None for those of the file as they are; UserError
+        where they do not fit."""
         wanted, loaded = self._described.parameters, weights.load(self.weights_file)
         weights.require_all(
             wanted, loaded, self.weights_file, self.net, self._described.path
@@ -255,7 +255,7 @@ class Model:
         )
 
     def _forward(self, data: np.ndarray) -> dict[str, np.ndarray]:
-        """What the network yields, by blob, until it is called again."""
+        """Returns what the network yields, by blob, until it is called again."""
         self._enter_mode()  # of this thread, or after another model's
         image = self._net.blobs[self._described.blob]
         image.reshape(*data.shape)

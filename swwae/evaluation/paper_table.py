@@ -110,7 +110,7 @@ def comparison(results: list[dict]) -> str:
 
 
 def _rows(model: Model, ours: Errors, columns: list[Column]) -> list[list[str]]:
-    """A model's errors, the paper's, and how far they are apart."""
+    """Returns a model's errors, the paper's, and how far they are apart."""
     net, variant, weights = model
     baseline, paper = _paper(BASELINE), _paper(variant)
     augmented = bool(paper) and variant != BASELINE
@@ -159,7 +159,8 @@ def _paper(variant: str) -> Errors:
 
 
 def _gain(errors: Errors, baseline: Errors) -> Errors:
-    """How much lower than the baseline's they are, in percent of the baseline's."""
+    """Returns how much lower than the baseline's they are, in percent of the
+    baseline's."""
     return {
         column: 100 * (1 - errors[column] / baseline[column])
         for column in errors.keys() & baseline

@@ -93,7 +93,7 @@ def _key(result: dict) -> tuple:
 
 
 def _read(path: Path) -> list[dict]:
-    """The results in a file; [] where there is none."""
+    """Returns the results in a file; [] where there is none."""
     if not path.is_file():
         return []
     results = paper_table.read(path)

@@ -117,7 +117,8 @@ def _check(state: StateDict, unit: Unit, module: Module, net: str) -> None:
 
 
 def _hint(available: list[Module], net: str) -> str:
-    """The end of a sentence: which built-in network the weights are of, if any."""
+    """Returns the end of a sentence: which built-in network the weights are of, if
+    any."""
     wanted = {
         kind: [
             module.shapes.get("weight") for module in available if module.kind == kind

@@ -110,8 +110,8 @@ def _batch_norm(graph: Graph, layer: LayerParameter, bottoms: list[str]) -> str:
 def _aligned(
     graph: Graph, layer: LayerParameter, bottoms: list[str], index: int, axis: int
 ) -> str:
-    """The second operand of a Scale or Bias, of the first one's axes from `axis` on:
-    another blob, or a parameter."""
+    """Returns the second operand of a Scale or Bias, of the first one's axes from
+    `axis` on: another blob, or a parameter."""
     axes = len(graph.shape(layer.bottom[0]))
     axis = axis % axes
     if len(bottoms) > 1 and index == 0:

@@ -128,7 +128,7 @@ def _last(steps: Sequence[Step], blob: str) -> Value:
 def _decoder(
     steps: Sequence[Step], reconstruction: Value
 ) -> tuple[list[Step], list[Value]]:
-    """The decoder's steps, and the encoder's values that they read."""
+    """Returns the decoder's steps, and the encoder's values that they read."""
     needed = _needed(steps, [reconstruction])
     decoder = [step for step in needed if is_decoder(step.layer.name)]
     computed = {value for step in decoder for value in step.tops}
@@ -137,7 +137,7 @@ def _decoder(
 
 
 def _needed(steps: Sequence[Step], ends: Iterable[Value]) -> list[Step]:
-    """The steps that the ends depend on, in order."""
+    """Returns the steps that the ends depend on, in order."""
     wanted = set(ends)
     kept = []
     for step in reversed(steps):

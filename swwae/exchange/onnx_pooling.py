@@ -139,7 +139,7 @@ def _fixed_places(
 def _spread(
     graph: Graph, layer: LayerParameter, values: str, shape: Window
 ) -> list[str]:
-    """Every value over its window, evenly, where windows overlap summed."""
+    """Returns every value over its window, evenly, where windows overlap summed."""
     below, above = graph.shape(layer.bottom[0]), graph.shape(layer.top[0])
     sizes = _window_sizes(shape, above[2:], below[2:])
     sizes = graph.constant(f"{layer.name}.sizes", sizes)

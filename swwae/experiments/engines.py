@@ -253,7 +253,8 @@ def quantities_of(first: Run, last: Run) -> dict[str, float]:
 
 
 def _test_loss(run: Run, tested: Mapping, trained: Mapping, name: str) -> float:
-    """A loss of the last test, which Caffe takes behind the last update, weighted."""
+    """Returns a loss of the last test, which Caffe takes behind the last update,
+    weighted."""
     try:
         at, value = tested[name]["iteration"], tested[name]["value"]
         weight = trained[name]["weight"]

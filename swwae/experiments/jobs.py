@@ -161,7 +161,7 @@ class Schedule:
             unknown = [job for job in unknown if job not in ready]
 
     def _dependents(self, name: str) -> set[str]:
-        """The jobs that need one, directly or by others."""
+        """Returns the jobs that need one, directly or by others."""
         found: set[str] = set()
         waiting = [name]
         while waiting:
@@ -297,7 +297,7 @@ def _launch(job: Job) -> subprocess.Popen[bytes]:
 
 
 def _last_line(log: Path) -> str:
-    """The last line that a command wrote."""
+    """Returns the last line that a command wrote."""
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:

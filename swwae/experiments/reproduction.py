@@ -231,7 +231,8 @@ class Reproduction:
 
     @staticmethod
     def _source(run: Run) -> Run | None:
-        """The run that one starts from: stage 2 is shared by all depths, too."""
+        """Returns the run that one starts from: stage 2 is shared by all depths,
+        too."""
         if run.depth is not None and run.stage == 3:
             return Run(run.net, run.variant, 2, None, run.root)
         return run.previous

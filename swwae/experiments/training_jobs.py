@@ -75,7 +75,8 @@ def _iteration_cost(run: Run) -> float:
 
 
 def _is_outdated(run: Run, source: Run | None, seed: int, build: str | None) -> bool:
-    """Whether it was begun with another seed, build, files, or weights than now."""
+    """Tells whether it was begun with another seed, build, files, or weights than
+    now."""
     status = run.status()
     if status and status.get("seed") != seed:
         return True
@@ -155,7 +156,7 @@ def training_name(run: Run) -> str:
 
 
 def _file_name(run: Run) -> str:
-    """How the names of its jobs' logs begin."""
+    """Returns how the names of its jobs' logs begin."""
     return f"{run.place.replace('/', '-')}-stage{run.stage}"
 
 
@@ -165,7 +166,7 @@ def _environment(run: Run, added: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _current_iteration(run: Run) -> int:
-    """How far a running stage has come, by its log."""
+    """Returns how far a running stage has come, by its log."""
     if not run.log.is_file():
         return 0
     iterations, _ = read_log(run.log).loss

@@ -296,7 +296,7 @@ def _plot(
 
 
 def _positive(axes: Axes) -> bool:
-    """Whether there is anything that a logarithmic axis can show."""
+    """Tells whether there is anything that a logarithmic axis can show."""
     return any(np.any(np.nan_to_num(line.get_ydata()) > 0) for line in axes.lines)
 
 

@@ -85,7 +85,7 @@ def read(path: Path) -> list[dict]:
 
 
 def _has_type(value: Any, types: tuple[type, ...]) -> bool:
-    """Whether a JSON value is of one of the types; inf and nan are of none."""
+    """Tells whether a JSON value is of one of the types; inf and nan are of none."""
     if isinstance(value, float) and not isfinite(value):
         return False
     return isinstance(value, types) and not isinstance(value, bool)

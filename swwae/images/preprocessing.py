@@ -80,7 +80,7 @@ class Preprocessing:
         return np.asarray(self.mean, np.float32).reshape(-1, 1, 1)
 
     def _size(self, height: int, width: int) -> tuple[int, int]:
-        """What an image is resized to before the crop."""
+        """Returns what an image is resized to before the crop."""
         least_height, least_width = self.shape[1:]
         shorter = min(height, width)
         if self.shorter_edge > 0:

@@ -79,7 +79,7 @@ def _text(side: int) -> Image.Image:
 
 
 def _drawing(side: int) -> Image.Image:
-    """A house, a tree and a sun in flat colours with dark outlines."""
+    """Returns a house, a tree and a sun in flat colours with dark outlines."""
     scale = FINER * side
     page = Image.new("RGB", (scale, scale), (205, 232, 247))
     draw = ImageDraw.Draw(page)

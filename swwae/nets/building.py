@@ -52,8 +52,8 @@ def _build(
     initial: tuple[int, Shape, str] | None = None,
     target: Path | None = None,
 ) -> Shapes:
-    """The shapes of a network that is built in a process of its own, as Caffe ends the
-    whole process where it refuses one.
+    """Returns the shapes of a network that is built in a process of its own, as Caffe
+    ends the whole process where it refuses one.
 
     initial: seed, shape and blob of the images; the weights that the fillers give then
     go to `target`, and no data are read.

@@ -104,7 +104,8 @@ ROUNDING = 1e-6
 
 
 def _inside(window: Window, plane: Shape, axis: int) -> np.ndarray:
-    """Which of a window's taps lie in the plane: each different row once, 0 or 1."""
+    """Returns which of a window's taps lie in the plane: each different row once, 0 or
+    1."""
     count = window.convolved(plane)[axis]
     starts = np.arange(count) * window.stride[axis] - window.pad[axis]
     taps = np.arange(window.kernel[axis]) * window.dilation[axis]

@@ -100,7 +100,7 @@ def message(values: np.ndarray) -> caffe_pb2.BlobProto:
 
 
 def _varint(value: int) -> bytes:
-    """A number as protobuf writes it: seven bits a byte, the lowest first."""
+    """Returns a number as protobuf writes it: seven bits a byte, the lowest first."""
     result = bytearray()
     while value > 127:
         result.append(value & 127 | 128)

@@ -160,7 +160,7 @@ def chosen_images(
 
 
 def one_of_each_class(images: Database, most: int) -> dict[str, np.ndarray]:
-    """The first image of each class, as `val:<place> (class <label>)`."""
+    """Returns the first image of each class, as `val:<place> (class <label>)`."""
     found = first_of_each_class(images, most, MOST_SEARCHED)
     return {
         f"val:{place} (class {label})": image for label, (place, image) in found.items()

@@ -202,6 +202,7 @@ def _not_started(last: Run, started: list[Run]) -> list[str]:
 
 
 def _can_reconstruct(stage: Stage, last: Run) -> bool:
-    """Whether a stage left every weight of the run's network, its decoder trained."""
+    """Tells whether a stage left every weight of the run's network, its decoder
+    trained."""
     has_decoder = find_variant(last.variant).has_decoder
     return has_decoder and stage.is_finished and stage.run in (last, last.previous)

@@ -95,7 +95,8 @@ def _results(stage: Stage, notices: list[str]) -> dict[tuple[str, str], dict]:
 
 
 def _at_run_depth(run: Run, result: dict) -> bool:
-    """Whether a result is decoded from where the run was trained for, not from below.
+    """Tells whether a result is decoded from where the run was trained for, not from
+    below.
 
     Raises UserError where the network has no such layer.
     """

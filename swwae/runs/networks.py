@@ -35,7 +35,7 @@ def generator_command(net: str, variant: str, depth: int | None) -> str:
 
 
 def _manifest(net: str) -> Manifest | None:
-    """A network's manifest; a built-in one does without a damaged one."""
+    """Returns a network's manifest; a built-in one does without a damaged one."""
     try:
         return manifest.read(project.ROOT, net)
     except UserError:

@@ -131,7 +131,7 @@ class Run:
     # --- what is known about it
 
     def status(self) -> dict[str, Any]:
-        """What status.json says; {} where the run has never been started.
+        """Returns what status.json says; {} where the run has never been started.
 
         A run that says "running" and that no program holds was killed: its state is
         given as "interrupted". Raises UserError where the file is no status.
@@ -160,7 +160,7 @@ class Run:
         return self.status().get("state") == "finished" and self.final_weights.is_file()
 
     def is_locked(self) -> bool:
-        """Whether a program is working on this run now."""
+        """Tells whether a program is working on this run now."""
         return is_locked(self._lock_file)
 
     @contextmanager
@@ -198,7 +198,7 @@ class Run:
         return self.folder / ".lock"
 
     def missing(self) -> list["Run"]:
-        """The runs to be made before this one, first one first."""
+        """Returns the runs to be made before this one, first one first."""
         before = self.previous
         if before is None or before.is_finished():
             return []

@@ -99,8 +99,8 @@ def dead_warning(blobs: Sequence[str]) -> str | None:
 
 
 def _targets(net: caffe_pb2.NetParameter) -> list[str]:
-    """The blobs that a network's reconstruction losses compare with, from the deepest
-    one on; the last is the image, which is none of the encoder's."""
+    """Returns the blobs that a network's reconstruction losses compare with, from the
+    deepest one on; the last is the image, which is none of the encoder's."""
     return [la.bottom[1] for la in net.layer if la.name.startswith(RECONSTRUCTION)]
 
 
@@ -163,5 +163,6 @@ def _forward_here(net_path: Path, weights: Path, targets: list[str]) -> _Forward
 
 
 def _is_constant(values: np.ndarray) -> bool:
-    """Whether a blob is the same for every image; a loss is not, without their axis."""
+    """Tells whether a blob is the same for every image; a loss is not, without their
+    axis."""
     return values.ndim > 1 and bool(np.all(values == values[0]))

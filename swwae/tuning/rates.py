@@ -49,7 +49,8 @@ def add_to_rates_file(
 
 
 def generator_commands(net: str, variants: str) -> list[str]:
-    """The commands that made the solvers of a network's variants, to make them again.
+    """Returns the commands that made the solvers of a network's variants, to make them
+    again.
 
     variants: a regular expression for their names.
     """

@@ -77,7 +77,8 @@ class SearchObserver:
         """Batches of images, before the first point."""
 
     def finished(self, point: Point, beyond_grid: bool) -> None:
-        """A point is known. beyond_grid: it is not of the grid that was asked for."""
+        """Is told that a point is known. beyond_grid: it is not of the grid that was
+        asked for."""
 
     def progressed(self, running: Sequence[RunningTrial], waiting: int) -> None:
         """Called every INTERVAL. waiting: points that have not begun."""
@@ -124,7 +125,8 @@ class Searcher:
                 raise
 
     def _measure_initial_losses(self) -> dict[int, float]:
-        """Every macro-layer's loss as the weights are, which the journal keeps."""
+        """Returns every macro-layer's loss as the weights are, which the journal
+        keeps."""
         count = averaged_count(self.iterations)
         sums = dict.fromkeys(self.blobs, 0.0)
         trial = self.settings.trial(0.0, count, self.journal.stem(0.0), 0)
