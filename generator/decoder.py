@@ -282,7 +282,7 @@ class Inversion:
             parameters = parameter_field(layer.type)
             fields = {k: v for k, v in layer.fields.items() if k == parameters}
             if layer.type == "BatchNorm":
-                fields = _own_statistics(fields)
+                fields = _batch_statistics(fields)
             elif layer.blobs:
                 rates = multipliers(self._rate, len(layer.blobs))
                 fields = {"param": rates} | fields
@@ -409,7 +409,7 @@ def parameter_field(kind: str) -> str:
     return {"BatchNorm": "batch_norm_param"}.get(kind, f"{kind.lower()}_param")
 
 
-def _own_statistics(fields: Fields) -> Fields:
+def _batch_statistics(fields: Fields) -> Fields:
     """Returns fields by which a decoder's statistics are its own batches', also where
     the encoder's are fixed: it has no others to begin with."""
     settings = fields.get("batch_norm_param", {})

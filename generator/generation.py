@@ -9,7 +9,7 @@ from .describe import described
 from .draw import draw
 from .files import project_root, render, write
 from .networks import NETWORKS
-from .rates import read_found
+from .rates import read_rates
 from .request import (
     Request,
     requested_depths,
@@ -46,7 +46,7 @@ def generate(request: Request, out: Path | None = None) -> Generated:
     variants = requested_variants(request, network)
     depths = requested_depths(request, network, variants)
     out = project_root() if out is None else out
-    found = read_found(out, network.name, network.max_depth)
+    found = read_rates(out, network.name, network.max_depth)
 
     def trained(variant: Variant, depth: int) -> Network:
         """Returns the network with the rates that were found, or those that are asked

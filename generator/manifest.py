@@ -47,7 +47,7 @@ PROGRAM = "python -m generator"
 
 
 @dataclass(frozen=True)
-class Made:
+class Entry:
     """How one variant and depth was made; the fields are those of the manifest."""
 
     variant: str
@@ -64,19 +64,19 @@ class Manifest:
     title: str
     depth: int
     max_depth: int
-    made: tuple[Made, ...] = field(default=())
+    made: tuple[Entry, ...] = field(default=())
 
     def text(self) -> str:
         """Returns the file's text, as `read` reads it."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
-    def entry(self, variant: str, depth: int | None = None) -> Made | None:
+    def entry(self, variant: str, depth: int | None = None) -> Entry | None:
         """Returns how a variant was made; depth: None for the default one."""
         wanted = (variant, self.depth if depth is None else depth)
         found = [made for made in self.made if (made.variant, made.depth) == wanted]
         return found[0] if found else None
 
-    def place(self, made: Made) -> str:
+    def place(self, made: Entry) -> str:
         """Returns <net>/<variant>[/depth<N>] of an entry."""
         shown = None if made.depth == self.depth else made.depth
         return layout.place(self.net, made.variant, shown)
@@ -100,7 +100,7 @@ def of_plans(plans: Iterable[Plan], data_options: str = "") -> Manifest:
     plans = list(plans)
     network = plans[0].network
     made = [
-        Made(p.variant.name, p.depth, network.source, command(p, data_options))
+        Entry(p.variant.name, p.depth, network.source, command(p, data_options))
         for p in plans
     ]
     title = network.title
@@ -130,7 +130,7 @@ def updated(out: Path, plans: Iterable[Plan], data_options: str = "") -> Manifes
         return now
 
 
-def _ordered(made: Iterable[Made]) -> tuple[Made, ...]:
+def _ordered(made: Iterable[Entry]) -> tuple[Entry, ...]:
     variants = list(VARIANTS)
     return tuple(sorted(made, key=lambda m: (variants.index(m.variant), m.depth)))
 
@@ -199,7 +199,7 @@ def _parsed(content: Any, net: str) -> Manifest:
         )
         if made["variant"] not in VARIANTS:
             raise ValueError(f"an entry has the variant {made['variant']!r}")
-        entries.append(Made(**made))
+        entries.append(Entry(**made))
     return Manifest(**content | {"made": tuple(entries)})
 
 

@@ -58,7 +58,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Found:
+class RatesFile:
     """What a rates.json says. layerwise_lr: by family; loss_weights: by variant."""
 
     net: str
@@ -66,7 +66,7 @@ class Found:
     loss_weights: Mapping[str, Figures] = field(default_factory=dict)
 
     def text(self) -> str:
-        """Returns the file's text, as `read_found` reads it."""
+        """Returns the file's text, as `read_rates` reads it."""
         content: dict[str, Any] = {"net": self.net}
         for part in ("layerwise_lr", "loss_weights"):
             content[part] = {
@@ -128,24 +128,24 @@ def family(variant: Variant) -> str:
     return variant.name.partition("-")[0]
 
 
-def path_of(root: Path, net: str) -> Path:
+def rates_file_path(root: Path, net: str) -> Path:
     """Returns a network's rates.json. root: the folder that solvers/ is in."""
     return root / layout.rates_path(net)
 
 
-def read_found(root: Path, net: str, max_depth: int | None) -> Found:
+def read_rates(root: Path, net: str, max_depth: int | None) -> RatesFile:
     """Returns what was found for a network; nothing where there is no file.
 
     root: the folder that solvers/ is in. max_depth: the network's largest, where it is
     known. Raises UserError where the file cannot be read, is damaged, or is another
     network's.
     """
-    path = path_of(root, net)
+    path = rates_file_path(root, net)
     try:
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
         return _parsed(content, net, max_depth)
     except (FileNotFoundError, NotADirectoryError):
-        return Found(net)
+        return RatesFile(net)
     except OSError as error:
         raise UserError(
             f"{path} cannot be read: {error.strerror}; mend that, or move it away."
@@ -157,13 +157,13 @@ def read_found(root: Path, net: str, max_depth: int | None) -> Found:
         ) from error
 
 
-def _parsed(content: Any, net: str, max_depth: int | None) -> Found:
-    """Raises ValueError, with what is wrong, for what `Found.text` cannot have made."""
+def _parsed(content: Any, net: str, max_depth: int | None) -> RatesFile:
+    """Returns what a file says; raises ValueError for what `text` cannot have made."""
     _check_keys(content, "it", ("net", "layerwise_lr", "loss_weights"))
     if content["net"] != net:
         raise ValueError(f"it is of the network {content['net']!r}")
     variants = [v.name for v in VARIANTS.values() if v.has_decoder]
-    return Found(
+    return RatesFile(
         net,
         _part(content["layerwise_lr"], "layerwise_lr", FAMILIES, 1, max_depth),
         _part(content["loss_weights"], "loss_weights", variants, 0, max_depth),

@@ -146,7 +146,7 @@ def previous(number: int, variant: Variant) -> Stage | None:
     return before[-1] if before else None
 
 
-def own_stages(variant: Variant) -> list[Stage]:
+def stages_owned_by(variant: Variant) -> list[Stage]:
     """Returns the stages that are trained with the variant's own networks, in order."""
     return [s for s in STAGES.values() if s.solver and s.owned_by(variant)]
 

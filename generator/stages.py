@@ -13,7 +13,7 @@ from .encoder import encoder, frozen_encoder, tapped
 from .errors import UserError
 from .inference import DUMP_PREFIX, UNITS, dumped, for_inference, image_input, scored
 from .layers import PHASES, Fields, Layer, Section
-from .recipe import STAGES, own_stages
+from .recipe import STAGES, stages_owned_by
 from .sequence import Network
 from .solvers import SolverFile, folder, solver
 from .variants import Variant
@@ -76,7 +76,7 @@ class _Planner:
         self._switches = depth if variant.switches else 0
 
     def plan(self) -> Plan:
-        stages = own_stages(self._variant)
+        stages = stages_owned_by(self._variant)
         trained = {stage.network for stage in stages}
         networks = [self.train_val()]
         if names.DECODER_ALONE in trained:

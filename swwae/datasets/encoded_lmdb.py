@@ -37,7 +37,7 @@ from swwae.datasets.encoded_state import (
     remove_state,
     write_commit,
 )
-from swwae.datasets.found_images import Found, save
+from swwae.datasets.found_images import FoundImages, save
 from swwae.datasets.image_index import ImageIndex
 from swwae.datasets.labelled_images import shuffled_order
 
@@ -68,7 +68,7 @@ def estimated_bytes(index: ImageIndex, max_side: int) -> int:
 
 def write(
     path: Path,
-    found: Found,
+    found: FoundImages,
     form: Form,
     *,
     made_from: dict[str, Any],
@@ -164,7 +164,7 @@ class _Writer:
     """Fills `partial` with what `state` lacks."""
 
     def __init__(
-        self, partial: Path, found: Found, form: Form, state: State, needed: int
+        self, partial: Path, found: FoundImages, form: Form, state: State, needed: int
     ) -> None:
         self._partial = partial
         self._found = found

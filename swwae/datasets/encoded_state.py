@@ -14,7 +14,7 @@ from typing import Any
 import lmdb
 
 from swwae.datasets.database_folders import DATABASE, INFO, partial_of
-from swwae.datasets.found_images import Found, load
+from swwae.datasets.found_images import FoundImages, load
 
 INDEX = "index.npz"
 """What was found in the source, beside a partial database."""
@@ -144,7 +144,7 @@ def partial_state(path: Path) -> State | None:
         return None
 
 
-def partial_found(path: Path, archives: list[Path]) -> Found | None:
+def partial_images(path: Path, archives: list[Path]) -> FoundImages | None:
     """Returns what an interrupted run found in its source; None: nothing was kept.
 
     archives: where the source's tars are now, in the order of the index's `files`.

@@ -14,7 +14,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundImages:
     """classes: label by label; None where a list gives bare numbers.
 
     skipped: names, and why each of them is no image to store.
@@ -29,12 +29,12 @@ class Found:
         """How many labels there are, from 0 to the largest."""
         return int(self.index.labels.max()) + 1
 
-    def read_from(self, archives: list[Path]) -> "Found":
+    def read_from(self, archives: list[Path]) -> "FoundImages":
         """Returns the same images, of tars that are elsewhere now, in their order."""
         return replace(self, index=replace(self.index, files=tuple(archives)))
 
 
-def save(found: Found, path: Path) -> None:
+def save(found: FoundImages, path: Path) -> None:
     """Keeps what was found as the file `path` (.npz), whole or not at all."""
     index = found.index
     about = {
@@ -59,7 +59,7 @@ def save(found: Found, path: Path) -> None:
     temporary.replace(path)
 
 
-def load(path: Path) -> Found:
+def load(path: Path) -> FoundImages:
     """Returns what `save` kept.
 
     Raises OSError, ValueError or KeyError where it is damaged.
@@ -78,7 +78,7 @@ def load(path: Path) -> Found:
             folder=Path(about["folder"]),
         )
     classes = about["classes"]
-    return Found(
+    return FoundImages(
         index,
         None if classes is None else tuple(classes),
         tuple(map(tuple, about["skipped"])),

@@ -23,8 +23,8 @@ from swwae.datasets.database_folders import (
     restore_old,
 )
 from swwae.datasets.encoded_records import Form
-from swwae.datasets.encoded_state import partial_found, partial_state
-from swwae.datasets.found_images import Found
+from swwae.datasets.encoded_state import partial_images, partial_state
+from swwae.datasets.found_images import FoundImages
 from swwae.datasets.image_sources import Source
 from swwae.datasets.labelled_images import SHUFFLE
 
@@ -55,7 +55,7 @@ class Split:
     path: Path
     source: Source
     made_from: dict[str, Any]
-    found: Found | None
+    found: FoundImages | None
     info: dict[str, Any] | None = None
     done: int | None = None
 
@@ -154,7 +154,7 @@ def prepare(
     if partial is not None:
         check_made_alike(partial_of(path), partial.made_from, made_from, "goes on with")
         split.done = partial.done
-        split.found = found or partial_found(path, source.tars())
+        split.found = found or partial_images(path, source.tars())
     elif os.path.lexists(path) and not force:
         split.info = _present_info(path, made_from, strict)
         return split
@@ -179,7 +179,7 @@ def _present_info(path: Path, made_from: dict[str, Any], strict: bool) -> dict:
     return info
 
 
-def find(source: Source) -> Found:
+def find(source: Source) -> FoundImages:
     """Finds the source's images; prints how many it has found."""
     print(f"Looking through {source.path} ({source.kind})", flush=True)
     progress = _counter(f"{source.path.name}: found", 0)

@@ -16,7 +16,7 @@ import numpy as np
 
 from generator.errors import UserError
 from swwae.datasets import ilsvrc_devkit, tars
-from swwae.datasets.found_images import Found, Progress
+from swwae.datasets.found_images import FoundImages, Progress
 from swwae.datasets.image_files import (
     DUPLICATE,
     NOT_AN_IMAGE,
@@ -41,7 +41,7 @@ MAX_LINE = 2**13
 NO_CLASS_TAR = "is no tar of a class"
 
 
-def in_class_folders(folder: Path, progress: Progress) -> Found:
+def in_class_folders(folder: Path, progress: Progress) -> FoundImages:
     """Finds the images of a folder with a folder for each class."""
     collector = _Collector(folder, progress)
     for file in files_in(folder):
@@ -49,17 +49,17 @@ def in_class_folders(folder: Path, progress: Progress) -> Found:
             collector.skip(file.name, file.fault)
         else:
             collector.add(file.name, file.size, time=file.time)
-    return collector.found(folder)
+    return collector.images(folder)
 
 
-def in_class_tar(path: Path, root: Path, progress: Progress) -> Found:
+def in_class_tar(path: Path, root: Path, progress: Progress) -> FoundImages:
     """Finds the images of a tar with a folder for each class."""
     collector = _Collector(root, progress)
     collector.add_members(path, tars.members(path))
-    return collector.found(path)
+    return collector.images(path)
 
 
-def in_folder_of_tars(folder: Path, root: Path, progress: Progress) -> Found:
+def in_folder_of_tars(folder: Path, root: Path, progress: Progress) -> FoundImages:
     """Finds the images of a folder of n########.tar, one a class."""
     collector = _Collector(root, progress)
     for path in synset_tars(folder):
@@ -67,10 +67,10 @@ def in_folder_of_tars(folder: Path, root: Path, progress: Progress) -> Found:
     for entry in entries(folder):
         if not SYNSET_TAR.fullmatch(entry.name):
             collector.skip(entry.name, NO_CLASS_TAR)
-    return collector.found(folder)
+    return collector.images(folder)
 
 
-def in_tar_of_tars(path: Path, root: Path, progress: Progress) -> Found:
+def in_tar_of_tars(path: Path, root: Path, progress: Progress) -> FoundImages:
     """Finds the images of a tar of tars, one a class."""
     collector = _Collector(root, progress)
     stems = set()
@@ -85,7 +85,7 @@ def in_tar_of_tars(path: Path, root: Path, progress: Progress) -> Found:
         stems.add(stem)
         inner = tars.members(path, outer.offset, outer.size, name)
         collector.add_members(path, inner, f"{stem}/")
-    return collector.found(path)
+    return collector.images(path)
 
 
 class _Collector:
@@ -140,7 +140,7 @@ class _Collector:
                 where = {"archive": self._archives[path], "offset": member.offset}
                 self.add(name, member.size, **where)
 
-    def found(self, path: Path) -> Found:
+    def images(self, path: Path) -> FoundImages:
         """Returns all images with the places of their classes, sorted, as labels."""
         if not len(self._builder):
             raise UserError(f"{path} holds no image ({', '.join(SUFFIXES)})")
@@ -149,7 +149,7 @@ class _Collector:
         label_of = np.empty(len(classes), np.uint16)
         for label, name in enumerate(classes):
             label_of[self._classes[name]] = label
-        return Found(
+        return FoundImages(
             replace(index, labels=label_of[index.labels]),
             classes,
             tuple(sorted(self._skipped)),
@@ -162,7 +162,7 @@ def _holds_classes(folder: str, within: str) -> bool:
     return bool(SYNSET.fullmatch(inner)) and not SYNSET.fullmatch(folder)
 
 
-def validation_in_folder(folder: Path, devkit: Path, progress: Progress) -> Found:
+def validation_in_folder(folder: Path, devkit: Path, progress: Progress) -> FoundImages:
     """Finds ILSVRC's validation images in a folder; the devkit has their classes."""
     builder = IndexBuilder(folder)
     candidates = (
@@ -172,7 +172,7 @@ def validation_in_folder(folder: Path, devkit: Path, progress: Progress) -> Foun
     return _validation(folder, devkit, builder, candidates, progress)
 
 
-def validation_in_tar(path: Path, devkit: Path, progress: Progress) -> Found:
+def validation_in_tar(path: Path, devkit: Path, progress: Progress) -> FoundImages:
     """Finds ILSVRC's validation images in a tar; the devkit has their classes."""
     builder = IndexBuilder(path)
     archive = builder.add_archive(path)
@@ -195,7 +195,7 @@ def _validation(
     builder: IndexBuilder,
     candidates: Iterable[tuple[str, str, str, int, dict[str, int]]],
     progress: Progress,
-) -> Found:
+) -> FoundImages:
     """Returns the images whose names have a number of the devkit's list.
 
     candidates: full name, name in the index, fault, size, and where it lies.
@@ -223,10 +223,10 @@ def _validation(
     if not len(builder):
         raise UserError(f"{path} holds no validation image")
     index = builder.index().in_order_of_names()
-    return Found(index, devkit.classes, tuple(sorted(skipped)))
+    return FoundImages(index, devkit.classes, tuple(sorted(skipped)))
 
 
-def in_list(path: Path, root: Path, progress: Progress) -> Found:
+def in_list(path: Path, root: Path, progress: Progress) -> FoundImages:
     """Finds the images of a Caffe list file: `path label` in each line.
 
     root: what the paths are relative to.
@@ -246,7 +246,7 @@ def in_list(path: Path, root: Path, progress: Progress) -> Found:
             f"{path} lists no image that is there, seen from {root}: --root names the "
             "folder that its paths are relative to"
         )
-    return Found(builder.index(), None, tuple(skipped))
+    return FoundImages(builder.index(), None, tuple(skipped))
 
 
 def _listed(path: Path) -> Iterator[tuple[str, int]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from generator.errors import UserError
 from swwae.datasets import ilsvrc_devkit, image_search, tars
-from swwae.datasets.found_images import Found, Progress
+from swwae.datasets.found_images import FoundImages, Progress
 from swwae.datasets.image_files import (
     SUFFIXES,
     VALIDATION_IMAGE,
@@ -38,7 +38,7 @@ class Source:
     root: Path
     devkit: Path | None = None
 
-    def find(self, progress: Progress) -> Found:
+    def find(self, progress: Progress) -> FoundImages:
         """Finds all images and their labels, as `image_search` says."""
         if self.kind == LIST:
             return image_search.in_list(self.path, self.root, progress)

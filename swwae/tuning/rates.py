@@ -9,21 +9,21 @@ from pathlib import Path
 from generator import layout, manifest
 from generator.rates import (
     Figures,
-    Found,
-    path_of,
-    read_found,
+    RatesFile,
+    rates_file_path,
+    read_rates,
 )
 from swwae.base.files import whole_file
 from swwae.base.project import ROOT, relative
 from swwae.runs.networks import depths
 
 
-def read_rates_file(net: str) -> Found:
+def read_rates_file(net: str) -> RatesFile:
     """Returns what has been found for a network so far.
 
     Raises UserError where its rates.json is damaged.
     """
-    return read_found(ROOT, net, depths(net)[1])
+    return read_rates(ROOT, net, depths(net)[1])
 
 
 def add_to_rates_file(
@@ -42,7 +42,7 @@ def add_to_rates_file(
         layerwise_lr={**before.layerwise_lr, **(layerwise_lr or {})},
         loss_weights={**before.loss_weights, **(loss_weights or {})},
     )
-    path = path_of(ROOT, net)
+    path = rates_file_path(ROOT, net)
     with whole_file(path, "w") as file:
         file.write(after.text())
     return path

@@ -1060,7 +1060,7 @@ sys.path.insert(0, {root!r})
 from pathlib import Path
 from swwae.datasets import encoded_lmdb
 from swwae.datasets.encoded_records import Form
-from swwae.datasets.found_images import Found
+from swwae.datasets.found_images import FoundImages
 from swwae.datasets.image_index import IndexBuilder
 
 def proportional(process):
@@ -1073,7 +1073,7 @@ archive = builder.add_archive(Path({image!r}))
 for number in range(1_281_167):
     name = f"n{{number % 1000:08d}}/n{{number % 1000:08d}}_{{number}}.JPEG"
     builder.add(name, number % 1000, {size}, archive)
-found = Found(builder.index().in_order_of_names(), ("class",) * 1000, ())
+found = FoundImages(builder.index().in_order_of_names(), ("class",) * 1000, ())
 del builder
 form = Form(64, 95, 0)
 began = time.monotonic()

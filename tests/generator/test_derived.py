@@ -8,7 +8,7 @@ from generator import derived
 from generator.__main__ import main
 from generator.errors import UserError
 from generator.networks import VGG8, VGG16
-from generator.rates import Figures, Found, path_of
+from generator.rates import Figures, RatesFile, rates_file_path
 from generator.stages import plan
 from generator.variants import VARIANTS
 from tests.helpers.generating import generate
@@ -118,9 +118,9 @@ def test_another_rate_is_the_solvers():
 
 def test_a_rate_that_is_asked_for_comes_before_one_that_was_found(tmp_path):
     figures = Figures({1: 1e-3, 2: 1e-3, 3: 1e-3}, "tools/find_lr.py", 2000)
-    path = path_of(tmp_path, "slow")
+    path = rates_file_path(tmp_path, "slow")
     path.parent.mkdir(parents=True)
-    path.write_text(Found("slow", {"swwae": figures}).text())
+    path.write_text(RatesFile("slow", {"swwae": figures}).text())
     arguments = ["vgg8", "--name", "slow", "--variant", "swwae-layerwise"]
     for given, rate in ([], "0.001"), (["--base-lr", "2=5e-5"], "5e-5"):
         rmtree(tmp_path / "models", ignore_errors=True)

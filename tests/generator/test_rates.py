@@ -8,7 +8,7 @@ import pytest
 from generator.__main__ import main
 from generator.errors import UserError
 from generator.networks import NETWORKS
-from generator.rates import Figures, Found, path_of, read_found
+from generator.rates import Figures, RatesFile, rates_file_path, read_rates
 from generator.training import joint_rate, stacked_rate
 from generator.variants import VARIANTS
 
@@ -18,18 +18,18 @@ FIND = "tools/find_lr.py --net vgg8 --family swwae"
 BALANCE = "tools/balance_losses.py --net vgg8 --variant swwae-all"
 
 
-def found(rates: dict = RATES, weights: dict = WEIGHTS) -> Found:
-    return Found(
+def found(rates: dict = RATES, weights: dict = WEIGHTS) -> RatesFile:
+    return RatesFile(
         "vgg8",
         {"swwae": Figures(rates, FIND, 2000)} if rates else {},
         {"swwae-all": Figures(weights, BALANCE, 50)} if weights else {},
     )
 
 
-def generated(out: Path, what: Found | None, *arguments: str) -> dict[str, str]:
+def generated(out: Path, what: RatesFile | None, *arguments: str) -> dict[str, str]:
     """Path -> text of everything that is generated for vgg8 in a new folder."""
     if what is not None:
-        path = path_of(out, "vgg8")
+        path = rates_file_path(out, "vgg8")
         path.parent.mkdir(parents=True)
         path.write_text(what.text())
     assert main(["vgg8", "--out", str(out), *arguments]) == 0
@@ -132,11 +132,11 @@ def test_the_rule_for_base_rates():
 
 
 def test_what_is_written_is_read(tmp_path):
-    path = path_of(tmp_path, "vgg8")
+    path = rates_file_path(tmp_path, "vgg8")
     path.parent.mkdir(parents=True)
     path.write_text(found().text())
-    assert read_found(tmp_path, "vgg8", 5) == found()
-    assert read_found(tmp_path, "vgg16", None) == Found("vgg16")
+    assert read_rates(tmp_path, "vgg8", 5) == found()
+    assert read_rates(tmp_path, "vgg16", None) == RatesFile("vgg16")
 
 
 def changed(**parts) -> str:
@@ -175,7 +175,7 @@ def rates(**figures) -> str:
     ],
 )
 def test_a_damaged_or_foreign_file_is_refused(tmp_path, capsys, text, problem):
-    path = path_of(tmp_path, "vgg8")
+    path = rates_file_path(tmp_path, "vgg8")
     path.parent.mkdir(parents=True)
     path.write_text(text)
     assert main(["vgg8", "--out", str(tmp_path)]) == 2
@@ -185,6 +185,6 @@ def test_a_damaged_or_foreign_file_is_refused(tmp_path, capsys, text, problem):
 
 
 def test_a_folder_in_the_files_place_is_refused(tmp_path):
-    path_of(tmp_path, "vgg8").mkdir(parents=True)
+    rates_file_path(tmp_path, "vgg8").mkdir(parents=True)
     with pytest.raises(UserError, match="cannot be read"):
-        read_found(tmp_path, "vgg8", 5)
+        read_rates(tmp_path, "vgg8", 5)

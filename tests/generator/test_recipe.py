@@ -8,7 +8,7 @@ import pytest
 from generator.errors import UserError
 from generator.names import PRETRAIN, TRAIN_VAL
 from generator.networks import VGG8
-from generator.recipe import STAGES, find_stage, own_stages, previous
+from generator.recipe import STAGES, find_stage, previous, stages_owned_by
 from generator.stages import plan
 from generator.variants import VARIANTS
 from swwae.base.project import ROOT
@@ -42,17 +42,19 @@ def test_early_stages_are_shared():
     assert STAGES[0].shared(first) == VARIANTS["baseline"]
     assert STAGES[1].shared(first) == STAGES[2].shared(first) == layerwise
     assert STAGES[3].shared(first) == STAGES[4].shared(first) == first
-    assert [stage.number for stage in own_stages(first)] == [3, 4]
-    assert [stage.number for stage in own_stages(VARIANTS["ladder"])] == [2, 3, 4]
+    assert [stage.number for stage in stages_owned_by(first)] == [3, 4]
+    assert [stage.number for stage in stages_owned_by(VARIANTS["ladder"])] == [2, 3, 4]
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_networks_of_a_variants_own_stages_are_generated(name):
     made = plan(VGG8, VARIANTS[name])
     kinds = {file.kind for file in made.networks}
-    assert {stage.network for stage in own_stages(VARIANTS[name])} <= kinds
-    assert len(made.solvers) == len(own_stages(VARIANTS[name]))
-    for stage, solver in zip(own_stages(VARIANTS[name]), made.solvers, strict=True):
+    assert {stage.network for stage in stages_owned_by(VARIANTS[name])} <= kinds
+    assert len(made.solvers) == len(stages_owned_by(VARIANTS[name]))
+    for stage, solver in zip(
+        stages_owned_by(VARIANTS[name]), made.solvers, strict=True
+    ):
         assert solver.net.endswith(f"/{stage.network}.prototxt")
         assert solver.path.endswith(f"/stage{stage.number}.prototxt")
     assert TRAIN_VAL in kinds
