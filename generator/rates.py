@@ -26,6 +26,7 @@ from typing import Any
 from . import layout
 from .errors import UserError
 from .sequence import Network
+from .text import json_text
 from .training import WHY_JOINT, WHY_STACKED, joint_rate, stacked_rate
 from .variants import VARIANTS, Variant
 
@@ -77,7 +78,7 @@ class RatesFile:
                 }
                 for name, figures in sorted(getattr(self, part).items())
             }
-        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        return json_text(content)
 
     def applied(self, network: Network, variant: Variant, depth: int) -> Network:
         """Returns the network with what was found for a variant, decoded from `depth`.

@@ -1,6 +1,8 @@
-"""Columns of text, for people to read."""
+"""Text for people and files: aligned columns, indented JSON."""
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 Rows = Sequence[Sequence[str]]
 
@@ -27,3 +29,11 @@ def columns(rows: Rows, align: str = "<>", gap: str = "  ", indent: str = "") ->
     """Rows under one another, in aligned columns; see `padded`."""
     lines = (indent + gap.join(row) for row in padded(rows, align))
     return "\n".join(line.rstrip() for line in lines)
+
+
+def json_text(value: Any) -> str:
+    """Returns a value as a JSON file has it: indented, with a newline at its end.
+
+    Raises ValueError for numbers that are not finite, which JSON does not have.
+    """
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

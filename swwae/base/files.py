@@ -1,6 +1,5 @@
 """Writes files whole or not at all, and says what is missing or in the way."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from generator.errors import UserError
+from generator.text import json_text
 from swwae.base.project import ROOT, relative
 
 
@@ -58,8 +58,8 @@ def write_json(path: Path, value: Any) -> None:
     Raises UserError as `whole_file` does, and ValueError for numbers that are not
     finite, which JSON does not have.
     """
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json_text(value)
     # Names of files need not be UTF-8: their odd bytes, as Python has them, become
     # JSON's \udc80 to \udcff.
     with whole_file(path) as file:
-        file.write(f"{text}\n".encode("utf-8", "backslashreplace"))
+        file.write(text.encode("utf-8", "backslashreplace"))

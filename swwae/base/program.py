@@ -17,16 +17,22 @@ INTERRUPTED = 130
 BROKEN_PIPE = 141
 
 
-def fail(message: str) -> NoReturn:
-    """Says `program: message` on stderr and ends with exit code 2, a user's mistake."""
+def print_error(message: object) -> None:
+    """Prints `program: message` on stderr."""
     print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+
+
+def fail(message: str) -> NoReturn:
+    """Prints `program: message` on stderr and ends with exit code 2, a user's
+    mistake."""
+    print_error(message)
     raise SystemExit(USER_ERROR)
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Calls `main` and exits with what it returns (None is 0).
 
-    A UserError is said as `fail` says it; Ctrl-C ends with a sentence and 130; a
+    A UserError is printed as `fail` does; Ctrl-C ends with a sentence and 130; a
     reader that has gone away (`… | head`) ends the program silently with 141.
     """
     if hasattr(sys.stdout, "reconfigure"):
@@ -38,8 +44,9 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     except UserError as error:
         fail(str(error))
     except KeyboardInterrupt:
-        after_ctrl_c = "\n" if sys.stderr.isatty() else ""
-        print(f"{after_ctrl_c}{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # below the terminal's ^C
+        print_error("interrupted")
         code = INTERRUPTED
     except BrokenPipeError:
         # Python flushes stdout once more at exit: let that succeed.
@@ -49,6 +56,6 @@ def run(main: Callable[[], int | None]) -> NoReturn:
 
 
 def failure(message: str) -> int:
-    """Says `program: message` on stderr; returns the exit code of what has failed."""
-    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+    """Prints `program: message` on stderr; returns the exit code of what has failed."""
+    print_error(message)
     return FAILED

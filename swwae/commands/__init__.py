@@ -1,5 +1,7 @@
 """The commands that people type: a parser and a `main` each, and nothing else.
 
+Options that several of them share are in options.py and *_options.py.
+
 `python -m swwae.commands.NAME` does what tools/NAME.py does: it, too, goes on under the
 project's own Python, and says in a sentence what is not installed.
 """

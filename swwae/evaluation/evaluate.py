@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -121,25 +120,6 @@ def batches(
         count -= len(group)
         yield group
     yield from groups.values()
-
-
-def row(
-    net: str,
-    variant: str,
-    depth: int | None,
-    weights: Path | None,
-    split: str,
-    limit: int | None = None,
-) -> dict:
-    """Returns one line of a results table, with the keys of --json, of single-crop.
-
-    weights: None for those of the variant's last stage. limit: the first so many
-    images; None: all. Raises UserError where something that it takes is missing.
-    """
-    model = Model(net, variant, depth, weights)
-    images = model.images(split)
-    places = selected(len(images), limit=limit)
-    return entry(model, split, None, evaluate(model, images, places))
 
 
 def entry(model: Model, split: str, seed: int | None, errors: dict) -> dict:

@@ -98,8 +98,8 @@ class Model:
         self._gpu = gpu
         self._described = self._describe(run)
         fitting = self._fitting()
-        # Only now: no process that has begun to use a GPU can be forked, and what is
-        # above builds the network in a child.
+        # Only now: what is above builds the network in a child, which a process that
+        # has begun to use a GPU cannot fork, and takes seconds to spawn.
         self._enter_mode()
         self._net = self._build(fitting)
         values = sum(blob.count for blob in self._net.blobs.values())
@@ -124,13 +124,19 @@ class Model:
 
         blob: such as conv3_3/pool; `blobs` lists them. A layer that works in place,
         such as a ReLU, leaves its values in the blob that it reads. Raises UserError
-        where there is no such blob.
+        where there is no such blob, or where it has another shape for other images.
         """
         self._check_blob(blob)
         found = []
         for data in batches(self, self._planes(images)):
             self._forward(data)
             found.append(self._net.blobs[blob].data.copy())
+        shapes = sorted({values.shape[1:] for values in found})
+        if len(shapes) > 1:
+            raise UserError(
+                f"{blob} has the shapes {', '.join(map(str, shapes))}, as the images"
+                " differ in size: give those of one size at a time."
+            )
         return np.concatenate(found)
 
     def reconstruct(self, images: Images, depth: int | None = None) -> Reconstructions:

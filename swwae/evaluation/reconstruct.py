@@ -1,6 +1,7 @@
 """Images by name, and what a model's decoder makes of images."""
 
 import re
+from collections.abc import Iterator
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
@@ -60,21 +61,19 @@ def load(model: Network, name: str) -> np.ndarray:
     return read_image(locate(name))
 
 
-def batches(model: Network, images: list[np.ndarray]) -> list[np.ndarray]:
-    """Returns uint8 images (C, h, w) as the network reads them, in their order.
+def batches(model: Network, images: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yields uint8 images (C, h, w) as the network reads them, in their order.
 
     Each batch is float32 (N, C, H, W), mean-subtracted, as large as memory allows, of
     images that have one size then.
     """
     prepare = model.preprocessing
-    found = []
     framed = map(prepare.framed, images)
     for shape, alike in groupby(framed, key=lambda image: image.shape):
         alike = list(alike)
         size = model.batch_size(shape)
         for start in range(0, len(alike), size):
-            found.append(prepare.centred(np.stack(alike[start : start + size])))
-    return found
+            yield prepare.centred(np.stack(alike[start : start + size]))
 
 
 def reconstruct(

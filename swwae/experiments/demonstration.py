@@ -10,13 +10,14 @@ from multiprocessing import get_context
 from generator.errors import UserError
 from generator.networks import find_network
 from swwae.base.tables import columns
-from swwae.evaluation import evaluate
+from swwae.evaluation.evaluate import evaluation
+from swwae.evaluation.model import Model
 from swwae.runs.run import Run
 
 AUGMENTED = ("sae-all", "swwae-all")
 
 Row = dict
-"""The keys of evaluate.row, and "model"."""
+"""The keys of `Evaluation.run`'s result, and "model"."""
 
 PROCESSES = 2
 """At a time, of one thread each: the networks are too small for two threads."""
@@ -41,10 +42,8 @@ class DemoEvaluation:
     def measure(self, limit: int | None = None) -> Row:
         """Evaluates the model. limit: how many test images, None for all."""
         run = self.run
-        row = evaluate.row(
-            run.net, run.variant, self.depth, run.final_weights, "val", limit
-        )
-        return {"model": self.model, **row}
+        model = Model(run.net, run.variant, self.depth, run.final_weights)
+        return {"model": self.model, **evaluation(model, "val", limit=limit).run()}
 
 
 def demo_evaluations(net: str) -> list[DemoEvaluation]:

@@ -1,10 +1,10 @@
 """Which runs a figure shows, what it calls them, and what it goes without."""
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from generator.errors import UserError
+from swwae.base.program import print_error
 from swwae.base.project import relative
 from swwae.runs.run import Run
 
@@ -31,7 +31,7 @@ def runs_to_draw(folders: Iterable[Path], find: Callable[[Path], Run]) -> list[R
 
 def leave_out(reason: object) -> None:
     """Prints on stderr what a figure goes without, and why."""
-    print(f"{Path(sys.argv[0]).name}: left out: {reason}", file=sys.stderr)
+    print_error(f"left out: {reason}")
 
 
 def labels(runs: Sequence[Run], usual_stage: int | None = 4) -> list[str]:

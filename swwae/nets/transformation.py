@@ -1,8 +1,9 @@
 """What a network's data layers do to pixels, read from its train_val.prototxt.
 
 Caffe's data layers read BGR (or grey) in 0..255, subtract a mean, and multiply by a
-scale; what goes before (resizing, cropping, mirror images) is theirs, too. This is the
-one place that reads their `transform_param`.
+scale; what goes before (resizing, cropping, mirror images) is theirs, too. Whoever
+gives a network images, or weights that were trained on others, reads it here; only
+`swwae/bench`, whose images are made up, looks at a layer's `transform_param` itself.
 """
 
 from collections.abc import Sequence

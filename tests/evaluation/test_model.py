@@ -124,6 +124,14 @@ def test_the_fully_convolutional_one_classifies_images_of_any_size(weights):
     assert together.shape == (5, 10)
 
 
+def test_features_of_images_that_differ_in_size_are_no_array(weights):
+    whole = FullyConvolutional("vgg8", "swwae-all", weights=weights)
+    images = [np.zeros(size, np.uint8) for size in [(32, 32), (64, 48)]]
+    assert whole.features(images[1:], "conv2_2/pool").shape == (1, 32, 16, 12)
+    with pytest.raises(UserError, match=r"\(32, 8, 8\), \(32, 16, 12\), as the images"):
+        whole.features(images, "conv2_2/pool")
+
+
 @pytest.mark.parametrize("kind", [Model, FullyConvolutional])
 def test_weights_are_checked_before_a_gpu_is_entered(
     kind, weights, tmp_path, monkeypatch

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import generator
 import swwae
 from generator.errors import UserError
 from swwae.base.project import ROOT
@@ -147,7 +146,6 @@ def test_an_unknown_name_is_an_attribute_error():
     assert not hasattr(swwae, "numpy")
 
 
-@pytest.mark.skipif(not hasattr(generator, "generate"), reason="not there yet")
 def test_the_generator_as_functions(tmp_path):
     assert "vgg8" in swwae.networks()
     assert "swwae-all" in swwae.variants()
