@@ -39,6 +39,11 @@ class EndedEarly(Exception):
         self.lines = lines
 
 
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def end_with_parent(number: int = signal.SIGKILL) -> None:
     """Lets this process get a signal when its parent ends, however it ends.
 

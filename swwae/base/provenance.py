@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from swwae.base.processes import cores
 from swwae.base.project import ROOT
 
 THREAD_SETTINGS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -34,7 +35,7 @@ def host() -> dict[str, Any]:
     """Returns the processor, the cores this process may use, and limits of threads."""
     return {
         "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "threads": {n: os.environ[n] for n in THREAD_SETTINGS if n in os.environ},
     }
 

@@ -9,7 +9,6 @@ data. docs/performance.md says how to read the table.
 """
 
 import argparse
-import os
 import signal
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 from swwae.base.arguments import at_least, number
 from swwae.base.files import check_writable, require_file, write_json
+from swwae.base.processes import cores
 from swwae.base.project import relative
 from swwae.base.tables import print_summary
 from swwae.bench import table
@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--threads",
         type=_list(at_least(1, MOST_THREADS)),
-        default=[len(os.sched_getaffinity(0))],
+        default=[cores()],
         metavar="N,...",
         help="default: one a core",
     )

@@ -10,6 +10,7 @@ import signal
 from pathlib import Path
 
 from swwae.base.arguments import at_least
+from swwae.base.processes import cores
 from swwae.datasets import ilsvrc12, image_sources
 from swwae.datasets.database_folders import (
     check_output_folder,
@@ -18,7 +19,6 @@ from swwae.datasets.database_folders import (
 )
 from swwae.datasets.encoded_records import Form
 from swwae.datasets.jpegs import LARGEST_SIDE
-from swwae.datasets.workers import cores
 
 JOBS_A_CORE = 8
 """At most, each with its memory; slow disks let them wait."""

@@ -10,7 +10,6 @@ Every count of threads is measured in processes of its own, in turn, several tim
 
 import argparse
 import math
-import os
 import signal
 import sys
 from functools import partial
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from swwae.base.arguments import at_least, number
 from swwae.base.files import check_writable, write_json
+from swwae.base.processes import cores
 from swwae.base.project import relative
 from swwae.bench.data_speed import PHASES, layer_on, layers_of, measure_all, report
 from swwae.runs.run import Run
@@ -36,7 +36,6 @@ def _arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    cores = len(os.sched_getaffinity(0))
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--net", metavar="NET", help="a network's own data layer")
     source.add_argument("--lmdb", type=Path, metavar="DIR", help="a layer on this LMDB")
@@ -63,7 +62,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--threads",
         type=_thread_counts,
-        default=list(range(1, cores + 1)),
+        default=list(range(1, cores() + 1)),
         metavar="N,...",
         help="1 to the number of cores",
     )

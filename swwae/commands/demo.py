@@ -6,6 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from generator.networks import find_network
+from swwae.base.arguments import at_least
 from swwae.base.files import write_json
 from swwae.base.project import relative
 from swwae.evaluation.model import Model
@@ -39,7 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--net", required=True)
     parser.add_argument(
-        "--limit", type=int, metavar="N", help="the first N test images only"
+        "--limit", type=at_least(1), metavar="N", help="the first N test images only"
     )
     parser.add_argument(
         "--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="%(default)s"

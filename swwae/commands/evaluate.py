@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from generator.paper import TABLE_1_TRAIN_IMAGES
+from swwae.base.arguments import at_least
 from swwae.base.files import check_writable, write_json
 from swwae.base.progress import Counter
 from swwae.base.project import CAFFE
@@ -29,18 +30,23 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--split", default="val", choices=["train", "val"])
     parser.add_argument(
         "--images",
-        type=int,
+        type=at_least(1),
         metavar="N",
         help="N images, drawn at random; as many as there are, at most (default:"
         f" {TABLE_1_TRAIN_IMAGES:,} training images, as the paper; all of val)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the draw; %(default)s")
     parser.add_argument(
-        "--limit", type=int, metavar="N", help="the first N of these images only"
+        "--seed", type=at_least(0), default=0, help="of the draw; %(default)s"
+    )
+    parser.add_argument(
+        "--limit",
+        type=at_least(1),
+        metavar="N",
+        help="the first N of these images only",
     )
     parser.add_argument(
         "--batch",
-        type=int,
+        type=at_least(1),
         metavar="N",
         help="images at a time (default: what 2 GiB hold, at most 50)",
     )
@@ -56,12 +62,6 @@ def _arguments() -> argparse.Namespace:
         help="beside the paper's Table 1, with the results in these files",
     )
     options = parser.parse_args()
-    for name in ("images", "limit", "batch"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name}: at least one image")
-    if options.seed < 0:
-        parser.error("--seed: 0 or more")
     if options.images is None and options.split == "train":
         options.images = TABLE_1_TRAIN_IMAGES
     return options

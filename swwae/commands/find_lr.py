@@ -9,7 +9,6 @@ that diverged are left out; where the best is at the end of the grid, it is exte
 """
 
 import argparse
-import os
 import signal
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from generator.errors import UserError
 from generator.rates import FAMILIES, Figures
 from swwae.base.arguments import at_least, gpu_list, number
 from swwae.base.files import check_writable, require_file, write_json
+from swwae.base.processes import cores
 from swwae.base.project import BUILD_COMMAND, CAFFE, ROOT, relative
 from swwae.commands import options
 from swwae.engine import devices
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     macro_layers = {decoder.index + 1: decoder for decoder in reconstructions(net)}
     journal = Journal(search, options.iterations, options.seed, source, macro_layers)
     gpus, device = devices.choose(CAFFE, options.gpu)
-    threads = max(1, len(os.sched_getaffinity(0)) // options.jobs)
+    threads = max(1, cores() // options.jobs)
     settings = TrialSettings(solver, net_path, source, options.seed, threads, gpus)
     points = {} if options.force else journal.read_points()
     print_plan(

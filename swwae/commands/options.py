@@ -1,10 +1,10 @@
 """Options that several commands share."""
 
 import argparse
-import os
 from pathlib import Path
 
 from swwae.base.arguments import at_least
+from swwae.base.processes import cores
 from swwae.stages.request import DEFAULT_SEED
 
 
@@ -48,7 +48,7 @@ def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs",
         type=at_least(1),
-        default=len(os.sched_getaffinity(0)),
+        default=cores(),
         metavar="N",
         help="commands at a time, of one thread each (default: one a core)",
     )

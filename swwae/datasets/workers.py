@@ -27,11 +27,6 @@ KEPT_BYTES = 32 << 20
 """Of freed memory, that a process keeps: else each image is zeroed pages again."""
 
 
-def cores() -> int:
-    """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def ordered_map(
     function: Callable[[Task], Result],
     tasks: Iterable[Task],

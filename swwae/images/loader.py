@@ -3,7 +3,6 @@
 pycaffe holds Python's lock while a network computes, so that threads would wait for it.
 """
 
-import os
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ import lmdb
 import numpy as np
 
 from generator.errors import UserError
-from swwae.base.processes import end_with_parent
+from swwae.base.processes import cores, end_with_parent
 from swwae.images.database import Database
 
 CHUNK = 32
@@ -37,7 +36,7 @@ def prepared(
     read. To be closed where it is left before its end (contextlib.closing).
     """
     if processes is None:
-        processes = min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
+        processes = min(cores(), MOST_PROCESSES)
     chunks = (keys[at : at + CHUNK] for at in range(0, len(keys), CHUNK))
     pool = ProcessPoolExecutor(processes, get_context("fork"), initializer=_begin)
     try:

@@ -6,11 +6,10 @@ process of their own, which also gives the memory back.
 
 import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
+from tempfile import TemporaryDirectory
 
 import caffe
 from caffe.proto import caffe_pb2
-from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from generator.errors import UserError
@@ -19,7 +18,7 @@ from swwae.base.processes import EndedEarly, isolated
 from swwae.base.project import ROOT, relative
 from swwae.engine.log import fatal_messages
 from swwae.nets.data_layers import without_data
-from swwae.nets.network import Shape, read
+from swwae.nets.network import Shape, as_file, read
 
 Shapes = dict[str, list[Shape]]
 """Layer -> the shapes of its parameters."""
@@ -79,10 +78,8 @@ def _build_here(
         seed, image, blob = initial
         without_data(network, image, blob)
         caffe.set_random_seed(seed)
-    with NamedTemporaryFile("w", suffix=".prototxt", encoding="utf-8") as file:
-        file.write(text_format.MessageToString(network))
-        file.flush()
-        built = caffe.Net(file.name, caffe.TRAIN)
+    with as_file(network) as file:
+        built = caffe.Net(str(file), caffe.TRAIN)
     if target is not None:
         built.save(str(target))
     return {

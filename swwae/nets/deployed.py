@@ -1,10 +1,8 @@
 """A network as it is used: its deploy file, its parameters, the pixels it reads."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
@@ -58,14 +56,9 @@ class Deployed:
     def has_decoder(self) -> bool:
         return find_variant(self.variant).has_decoder
 
-    @contextmanager
-    def file(self) -> Iterator[Path]:
-        """Yields the network in a file that Caffe can read, as long as the context
-        lasts."""
-        with NamedTemporaryFile("w", suffix=".prototxt", encoding="utf-8") as file:
-            file.write(text_format.MessageToString(self.layers))
-            file.flush()
-            yield Path(file.name)
+    def file(self) -> AbstractContextManager[Path]:
+        """Returns a context with the network in a file, as `network.as_file`."""
+        return network.as_file(self.layers)
 
 
 def deployed(net: str, variant: str, depth: int | None = None) -> Deployed:
@@ -122,13 +115,11 @@ def described(
     if not inputs:
         raise UserError(f"{shown} has no Input layer with a shape.")
     image = tuple(inputs[0].input_param.shape[0].dim[1:])
-    with NamedTemporaryFile("w", suffix=".prototxt", encoding="utf-8") as file:
-        file.write(text_format.MessageToString(layers))
-        file.flush()
+    with network.as_file(layers) as path:
         try:
-            parameters = building.parameter_shapes(Path(file.name))
+            parameters = building.parameter_shapes(path)
         except UserError as error:
-            raise UserError(str(error).replace(file.name, shown)) from error
+            raise UserError(str(error).replace(str(path), shown)) from error
     return Deployed(
         net,
         variant,

@@ -1,6 +1,9 @@
 """Reads network files and solver files."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TypeVar
 
 from caffe.proto import caffe_pb2
@@ -36,6 +39,15 @@ def _parse(path: Path, message: FileMessage, kind: str) -> FileMessage:
         raise UserError(
             f"{relative(path)} is no Caffe {kind} file: line {error}."
         ) from error
+
+
+@contextmanager
+def as_file(message: caffe_pb2.NetParameter) -> Iterator[Path]:
+    """Yields a network in a file that Caffe can read, as long as the context lasts."""
+    with NamedTemporaryFile("w", suffix=".prototxt", encoding="utf-8") as file:
+        file.write(text_format.MessageToString(message))
+        file.flush()
+        yield Path(file.name)
 
 
 def image_shape(path: Path) -> Shape:

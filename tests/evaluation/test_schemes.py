@@ -369,8 +369,8 @@ def test_killed_it_leaves_no_process_and_no_file(tmp_path):
         (["--compare", "README.md"], "README.md is no JSON file"),
         (["--compare", "none.json"], "none.json cannot be read"),
         (["--gpu", "97"], "--gpu 97"),
-        (["--images", "0"], "--images: at least one image"),
-        (["--batch", "0"], "--batch: at least one image"),
+        (["--images", "0"], "--images: '0' is no whole number from 1 on"),
+        (["--batch", "0"], "--batch: '0' is no whole number from 1 on"),
         (["--scheme", "ten-crop"], "single-crop"),
     ],
 )
