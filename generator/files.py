@@ -58,7 +58,7 @@ def render(plans: Iterable[Plan], data_options: str = "") -> dict[str, str]:
     known: dict[str, str] = {}
 
     def layer_text(layer: Layer) -> str:
-        """Rendered once, however many files have the layer."""
+        """Renders a layer, once however many files have the layer."""
         parts = (layer.name, layer.type, layer.bottoms, layer.tops, layer.fields)
         key = repr(parts)
         if key not in known:

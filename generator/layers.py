@@ -150,5 +150,6 @@ def _escaped(match: re.Match) -> str:
 
 
 def number_text(value: float) -> str:
-    """Ten significant digits at most, more than a float32 holds: 1e-12, 0.001, 3."""
+    """Returns ten significant digits at most, more than a float32 holds: 1e-12, 0.001,
+    3."""
     return re.sub(r"e([+-])0*(\d)", r"e\1\2", f"{value:.10g}").replace("e+", "e")

@@ -51,7 +51,8 @@ def conv(
 
 
 def batch_norm(blob: str) -> list[Layer]:
-    """Batch normalisation in place: Caffe has its factors and terms in a Scale."""
+    """Returns batch normalisation in place: Caffe has its factors and terms in a
+    Scale."""
     name, place = f"{blob}/scale", ((blob,), (blob,))
     fields = {"param": multipliers(), "scale_param": {"bias_term": True}}
     return [
@@ -61,7 +62,7 @@ def batch_norm(blob: str) -> list[Layer]:
 
 
 def max_pool(name: str, kernel_size: int = 2, stride: int = 2) -> list[Layer]:
-    """Max pooling of the layer `name`; sizes in pixels, square, rounded up."""
+    """Returns max pooling of the layer `name`; sizes in pixels, square, rounded up."""
     fields = {"pool": Enum("MAX"), "kernel_size": kernel_size, "stride": stride}
     top = names.pooling(name)
     return [Layer(top, "Pooling", (), (top,), {"pooling_param": fields})]
@@ -115,7 +116,7 @@ def multipliers(rate: float = 1.0, count: int = 2) -> list[Fields]:
 def connected(
     below: Activation, groups: Iterable[Sequence[Layer]]
 ) -> tuple[MacroLayer, ...]:
-    """Macro-layers of unconnected layers, each reading the one before it."""
+    """Returns macro-layers of unconnected layers, each reading the one before it."""
     result = []
     blob, shape = below.blob, below.shape
     for group in groups:
@@ -131,7 +132,8 @@ def connected(
 
 
 def macro_layer(layers: Sequence[Layer], body: tuple[Layer, ...] = ()) -> MacroLayer:
-    """Connected layers as a macro-layer, dropout and flattening at its end apart."""
+    """Returns connected layers as a macro-layer, dropout and flattening at its end
+    apart."""
     end = len(layers)
     while end > 1 and layers[end - 1].type in PASSED:
         end -= 1

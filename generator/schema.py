@@ -74,7 +74,7 @@ def read(path: Path, kind: str = "NetParameter"):
 
 
 def parse(text: str, kind: str, complaint: str):
-    """Text as a message; UserError beginning with `complaint`."""
+    """Returns text as a message; raises UserError beginning with `complaint`."""
     from google.protobuf import text_format
 
     message = message_class(kind)()

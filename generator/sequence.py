@@ -119,7 +119,7 @@ class DataSet:
     def layers(
         self, image: Activation, batch_size: int, label: bool, decoded: bool
     ) -> list[Layer]:
-        """Data layers for training and test.
+        """Returns data layers for training and test.
 
         label: whether they yield labels; decoded: whether images are reconstructed. Of
         few labels half of a training batch has them; a classifier alone, which the

@@ -173,7 +173,7 @@ def count(layer: Layer) -> int | None:
 
 
 def batch_size(layer: Layer) -> int:
-    """Images at once; 1 where the layer does not say."""
+    """Returns how many images are read at once; 1 where the layer does not say."""
     for key, value in layer.fields.items():
         if key.endswith("data_param") and "batch_size" in value:
             return max(1, value["batch_size"])

@@ -26,7 +26,7 @@ def padded(rows: Rows, align: str = "<>") -> list[list[str]]:
 
 
 def columns(rows: Rows, align: str = "<>", gap: str = "  ", indent: str = "") -> str:
-    """Rows under one another, in aligned columns; see `padded`."""
+    """Returns rows under one another, in aligned columns; see `padded`."""
     lines = (indent + gap.join(row) for row in padded(rows, align))
     return "\n".join(line.rstrip() for line in lines)
 

@@ -25,7 +25,8 @@ WHY_JOINT = "ours: 0.3 of stage 3's rate, a tenth of stage 0's at most"
 
 
 def stacked_rate(rates: Sequence[float], weights: Sequence[float]) -> float:
-    """Stage 3's base_lr from macro-layers' stage-2 rates and their losses' weights.
+    """Returns stage 3's base_lr from macro-layers' stage-2 rates and their losses'
+    weights.
 
     A rate is for a loss weighted 1, so that the solver's is a rate over its weight;
     the smallest bounds the others, and a stacked decoder takes a third of it (ours).
@@ -35,12 +36,13 @@ def stacked_rate(rates: Sequence[float], weights: Sequence[float]) -> float:
 
 
 def joint_rate(stacked: float, classifier: float) -> float:
-    """Stage 4's base_lr from stage 3's and stage 0's (ours)."""
+    """Returns stage 4's base_lr from stage 3's and stage 0's (ours)."""
     return min(_rounded(0.3 * stacked), _rounded(0.1 * classifier))
 
 
 def estimated(network: Network, classifier: Schedule, batch_size: int) -> Training:
-    """Rates and weights of every macro-layer from the network's shapes alone (ours).
+    """Returns rates and weights of every macro-layer from the network's shapes alone
+    (ours).
 
     A decoder's last deconvolution is linear; the curvature of its squared error is the
     number of places times the energy of what one place reads, and its inverse a rate

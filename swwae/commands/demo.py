@@ -22,7 +22,8 @@ from swwae.images.database import first_of_each_class
 
 
 def picture(net: str, count: int) -> Image.Image:
-    """Test images, and what each decoder makes of them from every depth."""
+    """Returns a picture of test images and what each decoder makes of them from every
+    depth."""
     rows: list[tuple[str, list]] = []
     for depth in range(1, find_network(net).depth + 1):
         for name in AUGMENTED:

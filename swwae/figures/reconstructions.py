@@ -200,7 +200,7 @@ def model_depth(run: Run, depth: int | None) -> int | None:
 def decoded(
     model: Model, images: list[np.ndarray]
 ) -> tuple[list[np.ndarray], list[np.ndarray], float]:
-    """Originals, reconstructions, and the mean error, as `reconstruct`."""
+    """Returns originals, reconstructions, and the mean error, as `reconstruct`."""
     originals, copies, errors = reconstruct(model, images)
     return originals, copies, float(errors.mean())
 

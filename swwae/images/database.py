@@ -133,7 +133,7 @@ def database(train_val: Path, split: str, shape: tuple[int, int, int]) -> Databa
 def first_of_each_class(
     images: Iterable[tuple[np.ndarray, int]], most: int, among: int | None = None
 ) -> dict[int, tuple[int, np.ndarray]]:
-    """Returns label -> place and image of the first image of each class.
+    """Returns label -> place, and image (C, h, w), of the first image of each class.
 
     The labels ascend. most: classes, those that appear first. among: the first so many
     images; None: all.

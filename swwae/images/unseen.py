@@ -86,7 +86,7 @@ def _drawing(side: int) -> Image.Image:
     width = max(FINER, round(scale / 70))
 
     def at(*points: float) -> list[tuple[float, float]]:
-        """Pixels of x, y, x, y … in [0, 1]."""
+        """Returns pixels of x, y, x, y … in [0, 1]."""
         return [
             (x * scale, y * scale)
             for x, y in zip(points[::2], points[1::2], strict=True)

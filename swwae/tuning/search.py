@@ -74,14 +74,14 @@ class SearchObserver:
     """Is told how far a search has come; this one does nothing with it."""
 
     def measured_initial_losses(self, done: int, total: int) -> None:
-        """Batches of images, before the first point."""
+        """Is told of batches of images, before the first point."""
 
     def finished(self, point: Point, beyond_grid: bool) -> None:
         """Is told that a point is known. beyond_grid: it is not of the grid that was
         asked for."""
 
     def progressed(self, running: Sequence[RunningTrial], waiting: int) -> None:
-        """Called every INTERVAL. waiting: points that have not begun."""
+        """Is called every INTERVAL. waiting: points that have not begun."""
 
 
 @dataclass
