@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Weights for deploy_conv.prototxt: inner products as the convolutions that they are."""
+"""Weights for deploy_conv.prototxt: inner products as convolutions."""
 
 from pathlib import Path
 from runpy import run_path

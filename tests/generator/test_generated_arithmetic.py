@@ -1,6 +1,7 @@
 """What generated networks compute, forward and backward, against numpy in float64.
 
-The interpreter (tests/arithmetic.py) shares nothing with Caffe or the generator.
+The interpreter, tests/helpers/arithmetic.py, shares nothing with Caffe or the
+generator.
 """
 
 import caffe
