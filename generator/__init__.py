@@ -82,9 +82,9 @@ def generate(
     from .request import Request
 
     def by_stage(values: Mapping[int, float] | None) -> str | None:
-        return values and ",".join(
-            f"{stage}={number_text(value)}" for stage, value in values.items()
-        )
+        if not values:
+            return None
+        return ",".join(f"{k}={number_text(value)}" for k, value in values.items())
 
     request = Request(
         net=str(net),
@@ -92,13 +92,15 @@ def generate(
         depth=None if depth is None else str(depth),
         batch_norm=batch_norm,
         data=data,
-        mean_value=mean_value and ",".join(map(number_text, mean_value)),
+        mean_value=(
+            None if mean_value is None else ",".join(map(number_text, mean_value))
+        ),
         name=name,
         epochs=by_stage(epochs),
         base_lr=by_stage(base_lr) or "",
         labels=labels,
         labels_seed=labels_seed,
-        image=image and shape_text(tuple(image)),
+        image=None if image is None else shape_text(tuple(image)),
         group=group,
         solver=None if solver is None else Path(solver),
         also=",".join(also),

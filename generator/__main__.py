@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
-        print("\ngenerator: interrupted; nothing was changed", file=sys.stderr)
+        print("\ngenerator: interrupted; files come all or none", file=sys.stderr)
         return 130
     return code
 

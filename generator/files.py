@@ -1,9 +1,10 @@
 """Renders plans and writes them: all the files or none."""
 
 import contextlib
+import fcntl
 import os
-import tempfile
-from collections.abc import Iterable
+import signal
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from . import layout
@@ -79,6 +80,55 @@ def render(plans: Iterable[Plan], data_options: str = "") -> dict[str, str]:
     return texts
 
 
+@contextlib.contextmanager
+def one_writer(out: Path) -> Iterator[None]:
+    """Waits until nobody else generates below `out`, and keeps others waiting: what a
+    manifest said when it was read holds until it is written again.
+
+    `out` is made, and removed where nothing came to be in it. Where it cannot be, or
+    cannot be locked, nobody waits.
+    """
+    created: list[Path] = []
+    descriptor = None
+    try:
+        with contextlib.suppress(OSError):
+            while descriptor is None:
+                _make_folder(out, created)
+                descriptor = _locked(out)
+        yield
+    finally:
+        _remove_empty(created)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _locked(folder: Path) -> int | None:
+    """A descriptor that holds a folder; None where it was removed meanwhile."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+            return descriptor
+    except FileNotFoundError:
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Lets Ctrl-C and a request to end wait, for the moment that renaming takes."""
+    ends = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def write(texts: dict[str, str], out: Path) -> None:
     """Writes every text below `out`, or raises UserError and leaves `out` as it was.
 
@@ -93,13 +143,14 @@ def write(texts: dict[str, str], out: Path) -> None:
         for name, text in texts.items():
             target = out / name
             _make_folder(target.parent, created)
-            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".new-")
-            staged.append((Path(temporary), target))
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
+            # One name for one file, so that the next run replaces what a kill left.
+            temporary = target.with_name(f".new-{target.name}")
+            staged.append((temporary, target))
+            temporary.write_text(text, encoding="utf-8")
             os.chmod(temporary, 0o644)
-        for temporary, target in staged:
-            temporary.replace(target)
+        with _uninterrupted():
+            for temporary, target in staged:
+                temporary.replace(target)
     except OSError as error:
         _undo(staged, created)
         raise UserError(
@@ -113,7 +164,12 @@ def write(texts: dict[str, str], out: Path) -> None:
 
 def _undo(staged: list[tuple[Path, Path]], created: list[Path]) -> None:
     for temporary, _ in staged:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    _remove_empty(created)
+
+
+def _remove_empty(created: list[Path]) -> None:
     for folder in reversed(created):
         with contextlib.suppress(OSError):  # it holds something by now: it stays
             folder.rmdir()
@@ -125,8 +181,8 @@ def _make_folder(folder: Path, created: list[Path]) -> None:
         missing.append(folder)
         folder = folder.parent
     for folder in reversed(missing):
-        folder.mkdir()
         created.append(folder)
+        folder.mkdir(exist_ok=True)
 
 
 def _check(texts: dict[str, str], out: Path) -> None:

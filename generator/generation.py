@@ -7,7 +7,7 @@ from . import layout, manifest
 from .derived import with_base_lr
 from .describe import described
 from .draw import draw
-from .files import project_root, render, write
+from .files import one_writer, project_root, render, write
 from .networks import NETWORKS
 from .rates import read_rates
 from .request import (
@@ -60,13 +60,14 @@ def generate(request: Request, out: Path | None = None) -> Generated:
         for variant in variants
         if variant.has_decoder or depth == network.depth
     ]
-    if network.name not in NETWORKS:
-        same_options = request.built_in and request.variant != "all"
-        manifest.check_origin(out, plans, same_options)
     texts = render(plans, request.data_options)
     path = layout.manifest_path(network.name)
-    texts[path] = manifest.updated(out, plans, request.data_options).text()
-    write(texts, out)
+    with one_writer(out):
+        if network.name not in NETWORKS:
+            same_options = request.built_in and request.variant != "all"
+            manifest.check_origin(out, plans, same_options)
+        texts[path] = manifest.updated(out, plans, request.data_options).text()
+        write(texts, out)
     shown = shown_variant(request, variants)
     return Generated(network, shown, depths[-1], plans, out, list(texts))
 

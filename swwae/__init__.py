@@ -5,7 +5,7 @@
     run = swwae.Run("runs/vgg8/swwae-all")       # what has been trained
     model = run.model()                          # or swwae.Model("vgg16", "swwae-all")
     model.classify(["cat.jpg"])                  # (1, classes), probabilities
-    model.features(["cat.jpg"], "conv3_3/pool")  # (1, C, H, W)
+    model.features(["cat.jpg"], "conv3_2/pool")  # (1, C, H, W)
     model.reconstruct(["cat.jpg"], depth=3)      # images, uint8, and their errors
 
 Files are taken as they are named or, where there is none, relative to the project's

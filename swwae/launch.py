@@ -20,6 +20,7 @@ VENV = ROOT / ".venv"
 INSTALL_COMMAND = "tools/venv.sh"
 BUILD_COMMAND = "fork/build.sh"
 USER_ERROR = 2
+INTERRUPTED = 130
 
 
 def launch(command):
@@ -39,6 +40,9 @@ def launch(command):
         if sentence is None:
             raise
         fail(sentence)
+    except KeyboardInterrupt:  # imports take a second: `program` is not there yet
+        sys.stderr.write("%s: interrupted\n" % os.path.basename(sys.argv[0]))
+        raise SystemExit(INTERRUPTED)
     sys.argv[0] = getattr(module, "PROGRAM", sys.argv[0])
     program.run(module.main)
 

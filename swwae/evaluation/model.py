@@ -14,7 +14,8 @@ from caffe.proto import caffe_pb2
 from generator import names
 from generator.errors import UserError
 from generator.variants import find_variant
-from swwae.base.project import locate, relative
+from swwae.base.project import CAFFE, locate, relative
+from swwae.engine import devices
 from swwae.evaluation.reconstruct import Output, batches, load, reconstruct
 from swwae.images.arrays import Images, planes, stacked
 from swwae.images.database import Database, database
@@ -28,7 +29,7 @@ from swwae.nets.deployed import (
     described,
 )
 from swwae.nets.transformation import transformation
-from swwae.runs.networks import depths
+from swwae.runs.networks import check_depth, depths
 from swwae.runs.run import Run
 
 BATCH_BYTES = 2 << 30
@@ -84,7 +85,7 @@ class Model:
         a .caffemodel; None: what the variant's stage 4 left. gpu: None: the CPU.
 
         Raises UserError: unknown names, a depth out of range, weights that are
-        missing, unreadable, or lack a layer or fit another network.
+        missing, unreadable, or lack a layer or fit another network; no such GPU.
         """
         self.net, self.variant = net, find_variant(variant)
         run = Run(net, variant, 4, depth)
@@ -95,6 +96,8 @@ class Model:
             _trained(net, variant, depth) if weights is None else locate(weights)
         )
         self.depth = depths(net)[0] if depth is None else depth
+        if gpu is not None:
+            devices.choose(CAFFE, str(gpu))  # Caffe itself would end the process
         self._gpu = gpu
         self._described = self._describe(run)
         fitting = self._fitting()
@@ -145,6 +148,7 @@ class Model:
         depth: the macro-layer that is decoded from, with the same weights; None: the
         model's own. Raises UserError where there is no decoder, or no such depth.
         """
+        check_depth(self.net, depth)
         model = self if depth in (None, self.depth) else self._at(depth)
         found = reconstruct(model, model._planes(images))
         originals, copies, errors = found

@@ -95,11 +95,15 @@ def deploy_layers(run: Run) -> tuple[str, caffe_pb2.NetParameter]:
 
 def data_layers_of(run: Run) -> Path:
     """Returns the file that has a run's data layers, which need not exist: its
-    train_val.prototxt or, the images being the same, the default depth's."""
-    path = run.models / "train_val.prototxt"
-    if path.is_file():
-        return path
-    return Run(run.net, run.variant, 4).models / path.name
+    train_val.prototxt or, the images being the same, the default depth's.
+
+    Of a built-in network's variant that could not be generated, in a checkout that
+    cannot be written to, say, it is the baseline's.
+    """
+    default = Run(run.net, run.variant, 4)
+    baseline = [Run(run.net, "baseline", 4)] if run.net in NETWORKS else []
+    places = [each.models / "train_val.prototxt" for each in (run, default, *baseline)]
+    return next((path for path in places if path.is_file()), places[1])
 
 
 def described(

@@ -1,6 +1,7 @@
 """Which networks there are, how deep they are, and by what command they are made."""
 
 from contextlib import suppress
+from numbers import Integral
 
 import generator
 from generator import layout, manifest
@@ -74,6 +75,8 @@ def check_depth(net: str, depth: int | None) -> None:
     """Raises UserError for a depth that the network does not have."""
     if depth is None:
         return
+    if not isinstance(depth, Integral):
+        raise UserError(f"the depth {depth!r} is no whole number.")
     _, deepest = depths(net)
     if depth < 1 or (deepest is not None and depth > deepest):
         range_text = "from 1" if deepest is None else f"from 1 to {deepest}"

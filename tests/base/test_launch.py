@@ -184,6 +184,15 @@ def test_run_turns_every_end_into_an_exit_code(monkeypatch, capsys):
         program.run(lambda: 1 // 0)
 
 
+def test_ctrl_c_while_modules_are_imported_is_a_sentence(project):
+    venv.create(project / ".venv", symlinks=True)
+    (project / "swwae/commands/evaluate.py").write_text("raise KeyboardInterrupt\n")
+    done = subprocess.run(
+        [BASE_PYTHON, project / "tools/evaluate.py"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (130, "evaluate.py: interrupted\n")
+
+
 def test_a_reader_that_goes_away_is_no_error(project):
     venv.create(project / ".venv", symlinks=True)
     (project / "swwae/commands/evaluate.py").write_text(

@@ -72,6 +72,20 @@ def test_reconstructions_from_any_depth(model, weights, pixels):
         model.reconstruct(pixels[:3], depth=9)
 
 
+@pytest.mark.parametrize("depth", ["2", 2.5, [1], float("nan")])
+def test_a_depth_is_a_whole_number(model, pixels, weights, depth):
+    with pytest.raises(UserError, match="no whole number"):
+        model.reconstruct(pixels[:1], depth=depth)
+    with pytest.raises(UserError, match="no whole number"):
+        Model("vgg8", "swwae-all", depth, weights)
+
+
+def test_a_gpu_that_is_not_there_is_a_sentence(weights):
+    """Caffe would end the process, a notebook's kernel with all that it holds."""
+    with pytest.raises(UserError, match="--gpu 99: "):
+        Model("vgg8", "swwae-all", weights=weights, gpu=99)
+
+
 @pytest.mark.parametrize(
     ("images", "words"),
     [
@@ -156,6 +170,7 @@ def test_weights_are_checked_before_a_gpu_is_entered(
         Net=noted("net", caffe.Net),
     )
     monkeypatch.setattr(module, "caffe", stub)
+    monkeypatch.setattr(module.devices, "choose", lambda caffe, wanted: ([1], "GPU 1"))
     kind("vgg8", "swwae-all", weights=weights, gpu=1)
     first = steps.index("device 1")
     assert steps[first:] == ["device 1", "gpu", "net"]

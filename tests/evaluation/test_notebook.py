@@ -59,6 +59,14 @@ def test_five_lines(runs, tmp_path, monkeypatch):
     assert iterations.tolist() == [0, 10] and values.tolist() == [4, 2]
 
 
+def test_the_readmes_lines_run(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = text.partition("```python\n")[2].partition("```")[0]
+    assert "model.features(images, " in lines
+    exec(lines, {"images": np.zeros((1, 32, 32), np.uint8)})
+
+
 def test_what_a_run_knows(runs):
     run = swwae.Run(runs / "vgg8/swwae-all")
     assert (run.net, run.variant, run.depth) == ("vgg8", "swwae-all", None)

@@ -1,5 +1,6 @@
 """The generator as functions, without a command line."""
 
+import numpy as np
 import pytest
 
 import generator
@@ -47,3 +48,16 @@ def test_a_table_and_a_picture(tmp_path):
     assert "decoded from 2" in generator.describe_network("vgg8", depth=2)
     path = generator.draw_network("vgg8", tmp_path / "vgg8.svg", "ladder")
     assert "lateral:conv3_2" in path.read_text()
+
+
+def test_arrays_and_empty_options_are_options(tmp_path):
+    paths = generator.generate(
+        "vgg16",
+        "baseline",
+        out=tmp_path,
+        mean_value=np.array([103.5, 116, 123]),
+        epochs={},
+        base_lr={},
+    )
+    network = next(path for path in paths if path.name == "train_val.prototxt")
+    assert "--mean-value 103.5,116,123`" in network.read_text()
