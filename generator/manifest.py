@@ -21,7 +21,8 @@ depths, or the command that makes a file again, reads it here:
 
 net: the name of the network's folders. title: what it is. depth, max_depth: the
 macro-layer that is decoded from by default, and the deepest one that can be. made: an
-entry for every variant and depth that has been generated, in order; source: the
+entry for every variant and depth that has been generated, in order (but for a built-in
+network's other depths, unless options changed them); source: the
 generator's arguments that name the network (a built-in one or a user's file, and what
 changes it); command: the whole command line, without the Python.
 
@@ -37,6 +38,7 @@ from typing import Any
 
 from . import layout
 from .errors import UserError
+from .sequence import Network
 from .stages import Plan
 from .text import json_text
 from .variants import VARIANTS
@@ -100,14 +102,24 @@ def of_plans(plans: Iterable[Plan], data_options: str = "") -> Manifest:
     """Returns the manifest of what is generated now, of one network."""
     plans = list(plans)
     network = plans[0].network
-    made = [
+    entries = (
         Entry(p.variant.name, p.depth, network.source, command(p, data_options))
         for p in plans
-    ]
+    )
+    made = [entry for entry in entries if not _goes_without_saying(network, entry)]
     title = network.title
     return Manifest(
         network.name, title, network.depth, network.max_depth, _ordered(made)
     )
+
+
+def _goes_without_saying(network: Network, entry: Entry) -> bool:
+    """Whether an entry is a built-in network's, of another depth than the default one,
+    by the command that everybody expects: the committed manifest stays as it is."""
+    expected = (
+        f"{PROGRAM} {network.name} --variant {entry.variant} --depth {entry.depth}"
+    )
+    return entry.depth != network.depth and entry.command == expected
 
 
 def merged(before: Manifest | None, now: Manifest) -> Manifest:
@@ -216,13 +228,18 @@ def _command_in_head(folder: Path) -> str | None:
     """Returns the command, of all variants, by which the networks in a folder were
     generated, from the first line of one of them; None where there is none of ours."""
     for path in filter(Path.is_file, sorted(folder.rglob("*.prototxt"))):
-        with path.open(encoding="utf-8", errors="replace") as file:
-            head = file.readline()
-        if head.startswith(MARK):
-            known = head.removeprefix(MARK).partition("`")[0]
+        if known := command_of(path):
             source, _, options = known.partition(" --variant ")
             return " ".join([source, *options.split(" ")[1:]])
     return None
+
+
+def command_of(path: Path) -> str | None:
+    """Returns the command line that a generated file names in its first line; None
+    where the file is none of ours."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        head = file.readline()
+    return head.removeprefix(MARK).partition("`")[0] if head.startswith(MARK) else None
 
 
 # --- one name, one network

@@ -4,6 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$(dirname "$(readlink -f "$0")")")"
 
+case "${1-}" in -h | --help) sed -n '2,3s/^# //p' "$0"; exit 0 ;; esac
+
 fail() { echo "tools/test.sh: $*" >&2; exit 2; }
 
 # The report is tested in a real browser.

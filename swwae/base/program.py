@@ -32,8 +32,9 @@ def fail(message: str) -> NoReturn:
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Calls `main` and exits with what it returns (None is 0).
 
-    A UserError is printed as `fail` does; Ctrl-C ends with a sentence and 130; a
-    reader that has gone away (`… | head`) ends the program silently with 141.
+    A UserError is printed as `fail` does, and so is what the system refuses (a full
+    disk, say); Ctrl-C ends with a sentence and 130; a reader that has gone away
+    (`… | head`) ends the program silently with 141.
     """
     if hasattr(sys.stdout, "reconfigure"):
         # Names of files need not be text: print them as stderr does.
@@ -49,10 +50,19 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         print_error("interrupted")
         code = INTERRUPTED
     except BrokenPipeError:
-        # Python flushes stdout once more at exit: let that succeed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         code = BROKEN_PIPE
+    except OSError as error:
+        discard_output()
+        what = error.filename or "the output cannot be written"
+        fail(f"{what}: {error.strerror or error}")
     sys.exit(code)
+
+
+def discard_output() -> None:
+    """Sends what is still to be written on stdout nowhere: Python flushes it once more
+    at exit, which must succeed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def failure(message: str) -> int:

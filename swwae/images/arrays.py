@@ -28,6 +28,8 @@ def planes(images: Images, load: Callable[[str], np.ndarray]) -> list[np.ndarray
     """
     if isinstance(images, str | PathLike):
         images = [images]
+    if not isinstance(images, np.ndarray | Sequence):
+        raise UserError(f"the images are {images!r}; {EXPECTED}.")
     if isinstance(images, np.ndarray):
         if images.ndim == 3 and images.shape[-1] == 3:
             raise UserError("a single RGB image is given as [image].")
@@ -36,12 +38,19 @@ def planes(images: Images, load: Callable[[str], np.ndarray]) -> list[np.ndarray
     found = [
         load(fspath(image))
         if isinstance(image, str | PathLike)
-        else _planes(np.asarray(image), place)
+        else _planes(_array(image, place), place)
         for place, image in enumerate(images)
     ]
     if not found:
         raise UserError("there are no images: the list is empty.")
     return found
+
+
+def _array(image: object, place: int) -> np.ndarray:
+    try:
+        return np.asarray(image)
+    except ValueError:  # rows of several lengths
+        raise UserError(f"image {place} is no array; {EXPECTED}.") from None
 
 
 def _planes(image: np.ndarray, place: int) -> np.ndarray:

@@ -47,14 +47,17 @@ def _manifest(net: str) -> Manifest | None:
 
 def make_on_request(net: str, variant: str, depth: int | None) -> None:
     """Generates a built-in network's variant that is not kept in models/, where that
-    has not been done; where it cannot be, its files stay missing.
+    has not been done, or by another command than the manifest has now; where it cannot
+    be, its files stay as they are.
 
     depth: None for the default one, the others being made by the generator alone.
     """
     if net not in NETWORKS or variant not in MADE_ON_REQUEST or depth is not None:
         return
-    last = layout.solver_path(layout.place(net, variant, None), 4)
-    if not (project.ROOT / last).exists():
+    last = project.ROOT / layout.solver_path(layout.place(net, variant, None), 4)
+    known = _manifest(net)
+    entry = known.entry(variant) if known else None
+    if not last.exists() or (entry and manifest.command_of(last) != entry.command):
         with suppress(UserError):
             generator.generate(net, variant, out=project.ROOT)
 

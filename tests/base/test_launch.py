@@ -210,6 +210,21 @@ def test_a_reader_that_goes_away_is_no_error(project):
     assert process.returncode == 141
 
 
+@pytest.mark.parametrize("program", ["tools/evaluate.py", "generator"])
+def test_a_full_disk_is_a_sentence(program):
+    words = ["-m", program, "--list"] if program == "generator" else [program, "--help"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "the output cannot be written: No space left on device" in done.stderr
+
+
 def test_a_name_that_is_no_text_can_be_printed():
     code = "from swwae.base import program; program.run(lambda: print('caf\\udce9'))"
     done = subprocess.run(

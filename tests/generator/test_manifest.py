@@ -41,11 +41,13 @@ def test_a_built_in_networks_manifest_knows_every_variant(net):
 def test_a_variant_and_a_depth_are_added(tmp_path):
     generated(tmp_path, "vgg8", "--variant", "baseline")
     generated(tmp_path, "vgg8", "--variant", "sae-layerwise")
-    generated(tmp_path, "vgg8", "--variant", "sae-layerwise", "--depth", 2)
+    deeper = ["--variant", "sae-layerwise", "--depth", 2, "--data", "data/mnist"]
+    generated(tmp_path, "vgg8", *deeper)
     assert entries(tmp_path, "vgg8") == {
         ("baseline", 3): "python -m generator vgg8 --variant baseline",
         ("sae-layerwise", 2): (
             "python -m generator vgg8 --variant sae-layerwise --depth 2"
+            " --data data/mnist"
         ),
         ("sae-layerwise", 3): "python -m generator vgg8 --variant sae-layerwise",
     }
@@ -56,6 +58,15 @@ def test_a_variant_and_a_depth_are_added(tmp_path):
     command = entries(tmp_path, "vgg8")["baseline", 3]
     assert command == "python -m generator vgg8 --variant baseline --data data/mnist"
     assert len(entries(tmp_path, "vgg8")) == 3
+
+
+def test_another_depth_of_a_built_in_network_goes_without_saying(tmp_path):
+    """So that the committed manifest stays as it is."""
+    generated(tmp_path, "vgg8", "--variant", "sae-layerwise")
+    before = (tmp_path / "models/vgg8/network.json").read_bytes()
+    generated(tmp_path, "vgg8", "--variant", "sae-layerwise", "--depth", 2)
+    assert (tmp_path / "models/vgg8/sae-layerwise/depth2/deploy.prototxt").is_file()
+    assert (tmp_path / "models/vgg8/network.json").read_bytes() == before
 
 
 def test_a_command_of_the_manifest_makes_the_same_files(tmp_path):

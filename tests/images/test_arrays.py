@@ -1,5 +1,7 @@
 """Images as people hand them over, and back."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -46,3 +48,17 @@ def test_nothing_of_the_callers_is_kept():
 def test_other_shapes_are_sentences(shape):
     with pytest.raises(UserError, match="shape .* are expected"):
         planes(np.zeros(shape, np.uint8), none)
+
+
+@pytest.mark.parametrize(
+    ("images", "sentence"),
+    [
+        (None, "the images are None; uint8 arrays"),
+        (5, "the images are 5; uint8 arrays"),
+        ([[[1, 2], [3]]], "image 0 is no array; uint8 arrays"),
+        ([None], "image 0 is of type object"),
+    ],
+)
+def test_what_is_no_image_is_a_sentence(images, sentence):
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        planes(images, load=None)

@@ -157,6 +157,16 @@ def test_a_built_in_ladder_is_generated_by_the_first_who_looks(root):
     assert not Run("vgg8", "ladder", 4, depth=2).network.exists()
 
 
+def test_a_ladder_of_another_command_than_the_manifests_is_generated_anew(root):
+    mean = ["vgg8", "--variant", "ladder", "--mean-value", "7", "--out", str(root)]
+    assert generate(mean) == 0
+    assert "mean_value: 7" in Run("vgg8", "ladder", 4).network.read_text()
+    assert generate(["vgg8", "--variant", "baseline", "--out", str(root)]) == 0
+    manifest = root / "models/vgg8/network.json"
+    manifest.write_text(manifest.read_text().replace(" --mean-value 7", ""))
+    assert "mean_value: 7" not in Run("vgg8", "ladder", 4).network.read_text()
+
+
 def test_where_a_ladder_cannot_be_generated_its_command_is_named(root):
     (root / "models").write_text("in the way")
     run = Run("vgg8", "ladder", 2)
