@@ -28,6 +28,26 @@ setup(
     ],
     extras_require={
         "test": ["hypothesis", "onnx", "onnxruntime", "playwright", "pytest"],
+        # fork/build.sh --cuda, where neither CUDA's toolkit nor cuDNN is installed
+        "cuda12": [
+            "nvidia-cublas-cu12",
+            "nvidia-cuda-cccl-cu12",
+            "nvidia-cuda-nvcc-cu12",
+            "nvidia-cuda-runtime-cu12",
+            "nvidia-cudnn-cu12",
+            "nvidia-curand-cu12",
+            "nvidia-nccl-cu12",
+        ],
+        "cuda13": [
+            "nvidia-cublas>=13,<14",
+            "nvidia-cuda-cccl>=13,<14",
+            "nvidia-cuda-nvcc>=13,<14",
+            "nvidia-cuda-runtime>=13,<14",
+            "nvidia-cudnn-cu13",
+            "nvidia-curand",
+            "nvidia-nccl-cu13",
+            "nvidia-nvvm>=13,<14",
+        ],
         "onnx": ["onnx"],  # export_weights to .onnx
         "torch": ["torch==2.13.0", "torchvision==0.28.0"],  # import of .pth and .pt
     },

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the patched Caffe (CPU) and installs it to build/caffe. Does nothing when
-# nothing changed; goes on where an interrupted build stopped.
+# Builds the patched Caffe and installs it to build/caffe, with --cuda to
+# build/caffe-cuda. Does nothing when nothing changed; goes on where an interrupted build
+# stopped.
 set -euo pipefail
 case ${CAFFE_SOURCE-} in
   '' | /* | '~'*) ;;
@@ -17,7 +18,7 @@ tests_log=$root/build/caffe-tests
 # Of upstream's tests those that a network here trains or is evaluated through.
 our_tests=augmentation,depooling_layer,safe_inv_layer,image_output_layer
 our_tests+=,channel_layout,equal_patches,gaussian_noise_layer,parallel_layers
-our_tests+=,dnnl_convolution_layer
+our_tests+=,dnnl_convolution_layer,algorithm_cache
 used_tests=accuracy_layer,blob,common,concat_layer,convolution_layer,data_layer
 used_tests+=,data_transformer,db,deconvolution_layer,eltwise_layer
 used_tests+=,euclidean_loss_layer,filler,flatten_layer,gradient_based_solver
@@ -28,13 +29,17 @@ used_tests+=,solver_factory,split_layer,syncedmem,upgrade_proto,util_blas
 
 usage() {
   cat <<'END'
-usage: fork/build.sh [--tests[=ours|used|all]] [--sanitize] [--clean]
+usage: fork/build.sh [--cuda] [--tests[=ours|used|all|gpu]] [--sanitize] [--clean]
 
 Builds the patched Caffe and installs it to build/caffe: bin/, lib/, python/caffe.
 
+  --cuda           build for NVIDIA GPUs, too, and install to build/caffe-cuda; takes
+                   CUDA 12 or 13 and cuDNN 8.9 or 9, from the system or from NVIDIA's
+                   wheels: .venv/bin/pip install -e '.[cuda13]'
   --tests[=WHICH]  build and run C++ tests, too: `used` (the default), those of our
                    layers and of every stock layer that the networks use; `ours`,
-                   our layers alone; `all`, upstream's whole suite and ours
+                   our layers alone; `all`, upstream's whole suite and ours; `gpu`,
+                   with --cuda, all that compute on a GPU, in parallel processes
   --sanitize       build library and tests (`ours` unless --tests says which) with
                    gcc's sanitizers of addresses and of undefined behaviour instead,
                    and run them in one thread and in four; build/caffe stays as it is
@@ -46,6 +51,9 @@ Builds the patched Caffe and installs it to build/caffe: bin/, lib/, python/caff
   CAFFE_SOURCE=DIR  build from this Caffe tree, which stays as it is, instead of
                     fetching one
   DNNL=OFF          build without oneDNN (libdnnl-dev), whose layers are the fast ones
+  CUDA_ARCHITECTURES=LIST  compute capabilities for --cuda, such as 90 or '80;90'
+                    (default: those of the cards found, otherwise 80, 90, 100 and 120;
+                    later cards compile the newest one when a program starts)
 END
 }
 
@@ -53,6 +61,8 @@ fail() {  # fail CODE SENTENCE
   echo "fork/build.sh: $2" >&2
   exit "$1"
 }
+
+cuda_options=(-DCPU_ONLY=ON)
 
 trap 'echo "fork/build.sh: interrupted; run it again to go on." >&2; exit 130' INT TERM
 
@@ -62,18 +72,31 @@ case ${DNNL=ON} in
   *) fail 2 "DNNL in the environment is $DNNL; it can be ON, the default, or OFF." ;;
 esac
 
-tests='' sanitize='' clean=''
+tests='' sanitize='' clean='' cuda=''
 for argument; do
   case $argument in
     --tests | --tests=used) tests=$our_tests,$used_tests ;;
     --tests=ours) tests=$our_tests ;;
     --tests=all) tests=all ;;
+    --tests=gpu) tests=all gpu_tests=yes ;;
+    --cuda) cuda=yes ;;
     --sanitize) sanitize=yes ;;
     --clean) clean=yes ;;
     --help | -h) usage; exit ;;
     *) usage >&2; fail 2 "unknown argument $argument." ;;
   esac
 done
+
+[ -z "$cuda" ] || [ -z "$sanitize" ] ||
+  fail 2 "--sanitize is for the CPU build; leave --cuda out. (compute-sanitizer, of CUDA's\
+ toolkit, checks kernels.)"
+[ -n "$cuda" ] || [ -z "${gpu_tests-}" ] || fail 2 "--tests=gpu goes with --cuda."
+
+# A build of its own, beside that for the CPU.
+if [ -n "$cuda" ]; then
+  source+=-cuda objects+=-cuda installed+=-cuda log=$root/build/caffe-build-cuda.log
+  tests_log+=-cuda
+fi
 
 # A source of its own, too: what build/caffe was made from stays beside its objects.
 if [ -n "$sanitize" ]; then
@@ -109,6 +132,66 @@ find_tools() {
   done
 }
 
+# Finds CUDA's compiler, NVIDIA's wheels and what to compile for, or says what is missing.
+find_cuda() {
+  local nvcc version known arch
+  nvidia_wheels=$(echo "$root"/.venv/lib/python3*/site-packages/nvidia)
+  [ -d "$nvidia_wheels" ] || nvidia_wheels=
+  for nvcc in "${CUDACXX-}" "$nvidia_wheels"/*/bin/nvcc "$(command -v nvcc || true)" \
+    "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc"; do
+    [ -n "$nvcc" ] && [ -x "$nvcc" ] && break
+  done
+  [ -x "$nvcc" ] ||
+    fail 2 "CUDA's compiler nvcc is neither in PATH nor in ${CUDA_HOME:-/usr/local/cuda}/bin; install the\
+ CUDA toolkit 12 or 13, or run: .venv/bin/pip install -e '.[cuda13]'"
+  export CUDACXX=$nvcc
+  version=$("$nvcc" --version | sed -nE 's/^.*release ([0-9]+)\.([0-9]+).*$/\1 \2/p')
+  case $version in
+    12\ * | 13\ *) ;;
+    *) fail 2 "$nvcc is of CUDA ${version/ /.}; it can be 12 or 13. Name another one with\
+ CUDACXX=FILE." ;;
+  esac
+  CUDA_MAJOR=${version% *}
+  known=$("$nvcc" --list-gpu-arch | sed 's/compute_//' | tr '\n' ' ')
+  if [ -z "${CUDA_ARCHITECTURES-}" ]; then
+    # The driver may be missing, as on a machine that only builds.
+    CUDA_ARCHITECTURES=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader \
+      2>/dev/null | tr -d . | sort -un | paste -sd';') || CUDA_ARCHITECTURES=
+    if [ -z "$CUDA_ARCHITECTURES" ]; then
+      for arch in 80 90 100 120; do
+        [[ " $known" != *" $arch "* ]] || CUDA_ARCHITECTURES+="${CUDA_ARCHITECTURES:+;}$arch"
+      done
+    fi
+  fi
+  for arch in ${CUDA_ARCHITECTURES//;/ }; do
+    [[ " $known" = *" ${arch%%-*} "* ]] ||
+      fail 2 "nvcc of CUDA ${version/ /.} does not know compute capability $arch; it knows\
+ ${known% }. Choose with CUDA_ARCHITECTURES."
+  done
+  cuda_options=(-DCPU_ONLY=OFF -DUSE_CUDNN=ON "-DNVIDIA_WHEELS=$nvidia_wheels"
+    "-DCUDA_ARCHITECTURES=$CUDA_ARCHITECTURES")
+  ! command -v ccache >/dev/null ||
+    cuda_options+=(-DCMAKE_CUDA_COMPILER_LAUNCHER=ccache)
+}
+
+# The GPU instances of the tests, in processes that share the card: gradient checks of
+# convolutions take up to a minute each, and one process would keep the card idle.
+run_gpu_tests() {
+  local shard failed='' count=$(($(nproc) < 12 ? $(nproc) : 12))
+  nvidia-smi -L >/dev/null 2>&1 ||
+    fail 2 "the tests are built, and there is no NVIDIA GPU here to run them on. On a\
+ machine with one: fork/build.sh --cuda --tests=gpu"
+  echo "testing on the GPU in $count processes"
+  for ((shard = 0; shard < count; shard++)); do
+    (cd "$source" && GTEST_TOTAL_SHARDS=$count GTEST_SHARD_INDEX=$shard \
+      "$objects/test/test.testbin" --gtest_filter='*GPU*:*CuDNN*' \
+      >"$tests_log-$shard.log" 2>&1) &
+  done
+  for ((shard = 0; shard < count; shard++)); do wait -n || failed=yes; done
+  grep -hE '^\[  (PASSED|FAILED)  \] [0-9]+ test' "$tests_log"-*.log
+  [ -z "$failed" ] || fail 1 "tests on the GPU failed. The logs: $tests_log-*.log"
+}
+
 configure() {
   local launcher=()
   if command -v ccache >/dev/null; then
@@ -128,7 +211,7 @@ configure() {
     -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$installed" \
     -DCMAKE_CXX_FLAGS="\"-fmacro-prefix-map=$source/=\" -fno-trapping-math" \
     -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=14 \
-    -DCPU_ONLY=ON -DBLAS=Open -DUSE_OPENMP=ON -DBUILD_docs=OFF -DBUILD_matlab=OFF \
+    "${cuda_options[@]}" -DBLAS=Open -DUSE_OPENMP=ON -DBUILD_docs=OFF -DBUILD_matlab=OFF \
     "$blas_choice" \
     -DUSE_DNNL="$DNNL" -Dpython_version=3 -DPYTHON_EXECUTABLE="$root/.venv/bin/python" \
     "$@" >>"$log" 2>&1 ||
@@ -224,18 +307,26 @@ fi
 
 wanted=$(python3 fork/prepare.py --fingerprint) || exit
 tools/venv.sh
+[ -z "$cuda" ] || find_cuda
 wanted+=" $(.venv/bin/python -c 'import platform as p; from importlib import metadata
 print("python", p.python_version(), "numpy", metadata.version("numpy"))') dnnl $DNNL blas $blas"
+[ -z "$cuda" ] ||
+  wanted+=" cuda $("$CUDACXX" --version | tail -n 1) $CUDA_ARCHITECTURES $nvidia_wheels"
 
 if [ "$(cat "$installed/made-from" 2>/dev/null)" != "$wanted" ]; then
   free=$(df --output=avail -BM build | tail -n 1 | tr -dc 0-9)
-  [ "$free" -ge 1000 ] ||
-    fail 2 "building takes 1 GB in $root/build, which has $free MB free; make room."
+  gigabytes=1
+  [ -z "$cuda" ] || gigabytes=2
+  [ "$free" -ge "${gigabytes}000" ] ||
+    fail 2 "building takes $gigabytes GB in $root/build, which has $free MB free; make room."
   : >"$log"
   python3 fork/prepare.py "$source" || exit
   configure
   [ "$DNNL" = OFF ] || grep -q 'oneDNN *: *Yes' "$log" ||
     echo "oneDNN 2.6 is not there: building without its fast layers"
+  [ -z "$cuda" ] || grep -q 'cuDNN *: *Yes' "$log" ||
+    echo "cuDNN is not there: building without its fast layers; run:\
+ .venv/bin/pip install -e '.[cuda${CUDA_MAJOR}]'"
   run_make "compiling Caffe" all
   make -C "$objects" install >>"$log" 2>&1 ||
     fail 1 "installing to $installed failed: $(tail -n 1 "$log")"
@@ -249,5 +340,9 @@ fi
 if [ -n "$tests" ]; then
   configure -DBUILD_only_tests="${tests#all}"
   run_make "compiling the tests" test.testbin
-  run_tests "$tests_log.log" "the tests"
+  if [ -n "${gpu_tests-}" ]; then
+    run_gpu_tests
+  else
+    run_tests "$tests_log.log" "the tests"
+  fi
 fi

@@ -350,3 +350,87 @@ def test_each_build_is_cleaned_alone(sanitized, sanitize):
     sanitized.build("--clean", *["--sanitize"] * sanitize)
     left = {path.parent.name for path in (sanitized.root / "build").glob("*/old")}
     assert left == ({"caffe-obj", "caffe"} if sanitize else {"caffe-obj-sanitized"})
+
+
+NVCC = """\
+case $1 in
+  --version) echo "Cuda compilation tools, release ${RELEASE-13.0}, V1" ;;
+  --list-gpu-arch) printf 'compute_%s\\n' 75 80 90 100 120 ;;
+esac
+"""
+CUDA_OPTIONS = """\
+for word; do
+  case $word in -DCPU_ONLY=* | -DCUDA_ARCHITECTURES=*) echo "$word" >>"$CALLS"; esac
+done
+exit 1
+"""
+
+
+@pytest.fixture
+def cuda(project):
+    """A project with CUDA's compiler, and no card."""
+    write_program(project.programs / "nvcc", NVCC)
+    write_program(project.programs / "cmake", CUDA_OPTIONS)
+    return project
+
+
+def test_without_cuda_the_build_is_for_the_cpu(cuda):
+    cuda.build()
+    assert cuda.calls.read_text() == "-DCPU_ONLY=ON\n"
+
+
+@pytest.mark.parametrize(
+    ("cards", "chosen", "architectures"),
+    [
+        ("exit 9", {}, "80;90;100;120"),
+        ("printf '9.0\\n9.0\\n8.0\\n'", {}, "80;90"),
+        ("echo 9.0", {"CUDA_ARCHITECTURES": "100;90-virtual"}, "100;90-virtual"),
+    ],
+)
+def test_architectures_are_those_of_the_cards(cuda, cards, chosen, architectures):
+    write_program(cuda.programs / "nvidia-smi", cards + "\n")
+    cuda.build("--cuda", **chosen)
+    assert cuda.calls.read_text() == (
+        f"-DCPU_ONLY=OFF\n-DCUDA_ARCHITECTURES={architectures}\n"
+    )
+
+
+def test_the_wheels_compiler_is_taken_before_the_systems(cuda):
+    wheels = cuda.root / ".venv/lib/python3.11/site-packages/nvidia"
+    (wheels / "cu13/bin").mkdir(parents=True)
+    write_program(wheels / "cu13/bin/nvcc", 'echo wheel >>"$CALLS"\n' + NVCC)
+    cuda.build("--cuda", CUDA_ARCHITECTURES="90")
+    assert "wheel" in cuda.calls.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "sentence"),
+    [
+        (["--tests=gpu"], {}, "--tests=gpu goes with --cuda."),
+        (["--cuda", "--sanitize"], {}, "--sanitize is for the CPU build"),
+        (["--cuda"], {"RELEASE": "11.8"}, "is of CUDA 11.8; it can be 12 or 13."),
+        (
+            ["--cuda"],
+            {"CUDA_ARCHITECTURES": "61"},
+            "nvcc of CUDA 13.0 does not know compute capability 61; it knows 75 80 90"
+            " 100 120. Choose with CUDA_ARCHITECTURES.",
+        ),
+    ],
+)
+def test_what_cuda_cannot_do_is_a_sentence(cuda, arguments, environment, sentence):
+    done = cuda.build(*arguments, **environment)
+    assert done.returncode == 2 and sentence in done.stderr
+    assert done.stderr.count("\n") == 1 and cuda.calls.read_text() == ""
+
+
+def test_without_nvcc_the_commands_are_said(project, tmp_path):
+    folders = os.environ["PATH"].split(os.pathsep)
+    without = [folder for folder in folders if not Path(folder, "nvcc").exists()]
+    done = project.build(
+        "--cuda",
+        PATH=os.pathsep.join([str(project.programs), *without]),
+        CUDACXX="",
+        CUDA_HOME=str(tmp_path),
+    )
+    assert done.returncode == 2 and "nvcc is neither in PATH" in done.stderr
+    assert "pip install -e '.[cuda13]'" in done.stderr

@@ -1,0 +1,355 @@
+#ifdef USE_CUDNN
+#include "caffe/util/cudnn_convolution.hpp"
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace caffe {
+
+namespace {
+
+const size_t kMegabyte = size_t(1) << 20;
+
+size_t WorkspaceLimit() {
+  const char* value = std::getenv("CAFFE_CUDNN_WORKSPACE_MB");
+  if (value == NULL || *value == '\0') { return 1024 * kMegabyte; }
+  char* end;
+  const long megabytes = std::strtol(value, &end, 10);  // NOLINT(runtime/int)
+  CHECK(*end == '\0' && megabytes >= 0 && megabytes <= (1 << 20))
+      << "CAFFE_CUDNN_WORKSPACE_MB in the environment is " << value
+      << "; it is a number of megabytes, 1024 by default.";
+  return megabytes * kMegabyte;
+}
+
+// Where algorithms are kept across runs; "" for nowhere.
+std::string CachePath() {
+  if (const char* given = std::getenv("CAFFE_CUDNN_CACHE")) { return given; }
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  const char* home = std::getenv("HOME");
+  std::string folder;
+  if (cache != NULL && *cache) {
+    folder = cache;
+  } else if (home != NULL && *home) {
+    folder = std::string(home) + "/.cache";
+  } else {
+    return "";
+  }
+  mkdir(folder.c_str(), 0777);
+  folder += "/caffe";
+  mkdir(folder.c_str(), 0777);
+  return folder + "/cudnn.txt";
+}
+
+AlgorithmCache& Cache() {
+  static AlgorithmCache cache(CachePath());
+  return cache;
+}
+
+// What the convolutions of one thread share on a device. It lasts until the process
+// ends: when a thread's or the program's statics are destroyed, CUDA may be gone.
+class Device {
+ public:
+  static Device& Current() {
+    static thread_local std::map<int, Device*>* devices = new std::map<int, Device*>;
+    int number;
+    CUDA_CHECK(cudaGetDevice(&number));
+    Device*& device = (*devices)[number];
+    if (device == NULL) { device = new Device(number); }
+    return *device;
+  }
+
+  cudnnHandle_t handle() const { return handle_; }
+  const std::string& name() const { return name_; }
+
+  // At least so many bytes, valid until the next call.
+  void* Workspace(size_t bytes) {
+    if (bytes > bytes_) {
+      CUDA_CHECK(cudaFree(workspace_));  // waits for what uses it
+      workspace_ = NULL;
+      bytes_ = 0;
+      CHECK_EQ(cudaMalloc(&workspace_, bytes), cudaSuccess)
+          << "The card has no memory left for the " << (bytes + kMegabyte - 1) / kMegabyte
+          << " MB of workspace that a convolution takes; allow it less with "
+          << "CAFFE_CUDNN_WORKSPACE_MB, or take fewer images a batch, and iter_size.";
+      bytes_ = bytes;
+    }
+    return workspace_;
+  }
+
+ private:
+  explicit Device(int number) : workspace_(NULL), bytes_(0) {
+    CUDNN_CHECK(cudnnCreate(&handle_));
+    cudaDeviceProp properties;
+    CUDA_CHECK(cudaGetDeviceProperties(&properties, number));
+    name_ = properties.name;
+    std::replace(name_.begin(), name_.end(), '\t', ' ');
+  }
+
+  cudnnHandle_t handle_;
+  std::string name_;
+  void* workspace_;
+  size_t bytes_;
+};
+
+// Memory of the card for as long as the object lives; as much as there is of what was
+// wished for.
+class DeviceMemory {
+ public:
+  explicit DeviceMemory(size_t wished, bool all = false) : data_(NULL), bytes_(wished) {
+    while (bytes_ > 0 && cudaMalloc(&data_, bytes_) != cudaSuccess) {
+      cudaGetLastError();
+      data_ = NULL;
+      bytes_ = all ? 0 : bytes_ / 2;
+    }
+  }
+  ~DeviceMemory() { cudaFree(data_); }
+  void* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  void* data_;
+  size_t bytes_;
+  DISABLE_COPY_AND_ASSIGN(DeviceMemory);
+};
+
+// The fastest of what cuDNN has measured that fits and that may be taken; they come in
+// the order of their times.
+template <typename Performance>
+bool Fastest(const std::vector<Performance>& measured, int count, size_t limit,
+    GpuMath math, Algorithm* found) {
+  const bool deterministic = Deterministic();
+  for (int i = 0; i < count; ++i) {
+    const Performance& each = measured[i];
+    if (each.status != CUDNN_STATUS_SUCCESS || each.memory > limit) { continue; }
+    if (deterministic && each.determinism != CUDNN_DETERMINISTIC) { continue; }
+    if (math == GPU_MATH_FP32 && each.mathType != CUDNN_FMA_MATH) { continue; }
+    found->number = each.algo;
+    found->math = each.mathType;
+    found->workspace = each.memory;
+    found->milliseconds = each.time;
+    return true;
+  }
+  return false;
+}
+
+const char* PassName(int pass) {
+  static const char* names[] = {"forward", "backward-data", "backward-filter"};
+  return names[pass];
+}
+
+}  // namespace
+
+template <typename Dtype>
+CuDNNConvolution<Dtype>::CuDNNConvolution()
+    : shaped_(false), math_(GpuMathOfEnvironment()) {
+  CUDNN_CHECK(cudnnCreateTensorDescriptor(&x_));
+  CUDNN_CHECK(cudnnCreateTensorDescriptor(&y_));
+  CUDNN_CHECK(cudnnCreateFilterDescriptor(&w_));
+  CUDNN_CHECK(cudnnCreateConvolutionDescriptor(&convolution_));
+}
+
+template <typename Dtype>
+CuDNNConvolution<Dtype>::~CuDNNConvolution() {
+  cudnnDestroyTensorDescriptor(x_);
+  cudnnDestroyTensorDescriptor(y_);
+  cudnnDestroyFilterDescriptor(w_);
+  cudnnDestroyConvolutionDescriptor(convolution_);
+}
+
+template <typename Dtype>
+void CuDNNConvolution<Dtype>::SetShape(const Shape& shape) {
+  if (shaped_ && std::memcmp(&shape, &shape_, sizeof(shape)) == 0) { return; }
+  shape_ = shape;
+  shaped_ = true;
+  std::fill(chosen_, chosen_ + 3, false);
+  cudnn::setTensor4dDesc<Dtype>(&x_, shape.count, shape.channels, shape.height,
+      shape.width);
+  cudnn::setTensor4dDesc<Dtype>(&y_, shape.count, shape.outputs, shape.out_height,
+      shape.out_width);
+  CUDNN_CHECK(cudnnSetFilter4dDescriptor(w_, cudnn::dataType<Dtype>::type,
+      CUDNN_TENSOR_NCHW, shape.outputs, shape.channels / shape.groups, shape.kernel_h,
+      shape.kernel_w));
+  CUDNN_CHECK(cudnnSetConvolution2dDescriptor(convolution_, shape.pad_h, shape.pad_w,
+      shape.stride_h, shape.stride_w, shape.dilation_h, shape.dilation_w,
+      CUDNN_CROSS_CORRELATION, cudnn::dataType<Dtype>::type));
+  CUDNN_CHECK(cudnnSetConvolutionGroupCount(convolution_, shape.groups));
+}
+
+template <typename Dtype>
+std::string CuDNNConvolution<Dtype>::Problem(Pass pass) const {
+  const Shape& s = shape_;
+  std::ostringstream text;
+  text << Device::Current().name() << ", cuDNN " << cudnnGetVersion() << ", "
+      << PassName(pass) << ", " << 8 * sizeof(Dtype) << " bits " << GpuMathName(math_)
+      << (Deterministic() ? ", deterministic" : "") << ", "
+      << WorkspaceLimit() / kMegabyte << " MB: " << s.count << 'x' << s.channels << 'x'
+      << s.height << 'x' << s.width << " -> " << s.outputs << 'x' << s.out_height << 'x'
+      << s.out_width << ", kernel " << s.kernel_h << 'x' << s.kernel_w << ", pad "
+      << s.pad_h << 'x' << s.pad_w << ", stride " << s.stride_h << 'x' << s.stride_w
+      << ", dilation " << s.dilation_h << 'x' << s.dilation_w << ", groups " << s.groups;
+  return text.str();
+}
+
+template <typename Dtype>
+Algorithm CuDNNConvolution<Dtype>::Measure(Pass pass, const Dtype* first,
+    const Dtype* second, Dtype* output) {
+  const size_t limit = WorkspaceLimit();
+  const DeviceMemory memory(limit);
+  const cudnnHandle_t handle = Device::Current().handle();
+  int count;
+  bool any = false;
+  Algorithm found;
+  CUDNN_CHECK(cudnnSetConvolutionMathType(convolution_,
+      math_ == GPU_MATH_TF32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH));
+  switch (pass) {
+    case FORWARD: {
+      CUDNN_CHECK(cudnnGetConvolutionForwardAlgorithmMaxCount(handle, &count));
+      std::vector<cudnnConvolutionFwdAlgoPerf_t> measured(count);
+      CUDNN_CHECK(cudnnFindConvolutionForwardAlgorithmEx(handle, x_, first, w_, second,
+          convolution_, y_, output, measured.size(), &count, measured.data(),
+          memory.data(), memory.bytes()));
+      any = Fastest(measured, count, memory.bytes(), math_, &found);
+      break;
+    }
+    case BACKWARD_DATA: {
+      CUDNN_CHECK(cudnnGetConvolutionBackwardDataAlgorithmMaxCount(handle, &count));
+      std::vector<cudnnConvolutionBwdDataAlgoPerf_t> measured(count);
+      CUDNN_CHECK(cudnnFindConvolutionBackwardDataAlgorithmEx(handle, w_, first, y_,
+          second, convolution_, x_, output, measured.size(), &count, measured.data(),
+          memory.data(), memory.bytes()));
+      any = Fastest(measured, count, memory.bytes(), math_, &found);
+      break;
+    }
+    case BACKWARD_FILTER: {
+      CUDNN_CHECK(cudnnGetConvolutionBackwardFilterAlgorithmMaxCount(handle, &count));
+      std::vector<cudnnConvolutionBwdFilterAlgoPerf_t> measured(count);
+      CUDNN_CHECK(cudnnFindConvolutionBackwardFilterAlgorithmEx(handle, x_, first, y_,
+          second, convolution_, w_, output, measured.size(), &count, measured.data(),
+          memory.data(), memory.bytes()));
+      any = Fastest(measured, count, memory.bytes(), math_, &found);
+      break;
+    }
+  }
+  CHECK(any) << "cuDNN " << cudnnGetVersion() << " has no algorithm for this convolution"
+      << (Deterministic() ? " that is deterministic" : "") << " and takes at most "
+      << memory.bytes() / kMegabyte << " MB of workspace: " << Problem(pass)
+      << ". Allow more with CAFFE_CUDNN_WORKSPACE_MB, or write engine: CAFFE.";
+  return found;
+}
+
+template <typename Dtype>
+const Algorithm& CuDNNConvolution<Dtype>::Choose(Pass pass, const Dtype* first,
+    const Dtype* second, Dtype* output) {
+  Algorithm& algorithm = algorithms_[pass];
+  if (!chosen_[pass]) {
+    const std::string problem = Problem(pass);
+    if (!Cache().Find(problem, &algorithm)) {
+      algorithm = Measure(pass, first, second, output);
+      Cache().Add(problem, algorithm);
+    }
+    chosen_[pass] = true;
+    VLOG(1) << problem << ": algorithm " << algorithm.number << ", "
+        << algorithm.milliseconds << " ms, "
+        << algorithm.workspace / kMegabyte << " MB";
+  }
+  CUDNN_CHECK(cudnnSetConvolutionMathType(convolution_,
+      static_cast<cudnnMathType_t>(algorithm.math)));
+  return algorithm;
+}
+
+template <typename Dtype>
+void CuDNNConvolution<Dtype>::Forward(const Dtype* x, const Dtype* w, Dtype* y) {
+  const Algorithm& algorithm = Choose(FORWARD, x, w, y);
+  Device& device = Device::Current();
+  CUDNN_CHECK(cudnnConvolutionForward(device.handle(), cudnn::dataType<Dtype>::one, x_, x,
+      w_, w, convolution_, static_cast<cudnnConvolutionFwdAlgo_t>(algorithm.number),
+      device.Workspace(algorithm.workspace), algorithm.workspace,
+      cudnn::dataType<Dtype>::zero, y_, y));
+}
+
+template <typename Dtype>
+void CuDNNConvolution<Dtype>::BackwardData(const Dtype* w, const Dtype* dy, Dtype* dx) {
+  const Algorithm& algorithm = Choose(BACKWARD_DATA, w, dy, dx);
+  Device& device = Device::Current();
+  CUDNN_CHECK(cudnnConvolutionBackwardData(device.handle(), cudnn::dataType<Dtype>::one,
+      w_, w, y_, dy, convolution_,
+      static_cast<cudnnConvolutionBwdDataAlgo_t>(algorithm.number),
+      device.Workspace(algorithm.workspace), algorithm.workspace,
+      cudnn::dataType<Dtype>::zero, x_, dx));
+}
+
+template <typename Dtype>
+void CuDNNConvolution<Dtype>::BackwardFilter(const Dtype* x, const Dtype* dy,
+    Dtype* dw) {
+  if (!chosen_[BACKWARD_FILTER]) {
+    // Gradients add up in dw, and a search overwrites what it measures with.
+    const size_t count = size_t(shape_.outputs) * (shape_.channels / shape_.groups)
+        * shape_.kernel_h * shape_.kernel_w;
+    const DeviceMemory scratch(count * sizeof(Dtype), true);
+    CHECK(scratch.data() != NULL) << "The card has no memory left for "
+        << Problem(BACKWARD_FILTER) << "; take fewer images a batch, and iter_size.";
+    Choose(BACKWARD_FILTER, x, dy, static_cast<Dtype*>(scratch.data()));
+  }
+  const Algorithm& algorithm = Choose(BACKWARD_FILTER, x, dy, NULL);
+  Device& device = Device::Current();
+  CUDNN_CHECK(cudnnConvolutionBackwardFilter(device.handle(),
+      cudnn::dataType<Dtype>::one, x_, x, y_, dy, convolution_,
+      static_cast<cudnnConvolutionBwdFilterAlgo_t>(algorithm.number),
+      device.Workspace(algorithm.workspace), algorithm.workspace,
+      cudnn::dataType<Dtype>::one, w_, dw));
+}
+
+namespace {
+
+// A channel's bias and what it is added to.
+template <typename Dtype>
+class BiasDescriptors {
+ public:
+  BiasDescriptors(int count, int channels, int spatial) {
+    CUDNN_CHECK(cudnnCreateTensorDescriptor(&bias));
+    CUDNN_CHECK(cudnnCreateTensorDescriptor(&y));
+    cudnn::setTensor4dDesc<Dtype>(&bias, 1, channels, 1, 1);
+    cudnn::setTensor4dDesc<Dtype>(&y, count, channels, 1, spatial);
+  }
+  ~BiasDescriptors() {
+    cudnnDestroyTensorDescriptor(bias);
+    cudnnDestroyTensorDescriptor(y);
+  }
+  cudnnTensorDescriptor_t bias, y;
+};
+
+}  // namespace
+
+template <typename Dtype>
+void CuDNNAddBias(int count, int channels, int spatial, const Dtype* bias, Dtype* y) {
+  const BiasDescriptors<Dtype> described(count, channels, spatial);
+  CUDNN_CHECK(cudnnAddTensor(Device::Current().handle(), cudnn::dataType<Dtype>::one,
+      described.bias, bias, cudnn::dataType<Dtype>::one, described.y, y));
+}
+
+template <typename Dtype>
+void CuDNNBiasGradient(int count, int channels, int spatial, const Dtype* dy,
+    Dtype* dbias) {
+  const BiasDescriptors<Dtype> described(count, channels, spatial);
+  CUDNN_CHECK(cudnnConvolutionBackwardBias(Device::Current().handle(),
+      cudnn::dataType<Dtype>::one, described.y, dy, cudnn::dataType<Dtype>::one,
+      described.bias, dbias));
+}
+
+template class CuDNNConvolution<float>;
+template class CuDNNConvolution<double>;
+template void CuDNNAddBias<float>(int, int, int, const float*, float*);
+template void CuDNNAddBias<double>(int, int, int, const double*, double*);
+template void CuDNNBiasGradient<float>(int, int, int, const float*, float*);
+template void CuDNNBiasGradient<double>(int, int, int, const double*, double*);
+
+}  // namespace caffe
+#endif
