@@ -42,7 +42,7 @@ def runs(weights, tmp_path):
 
 
 def test_five_lines(runs, tmp_path, monkeypatch):
-    """Those of the README, in a folder that has such runs."""
+    """What a researcher asks first of a run, with the shapes that come back."""
     monkeypatch.chdir(tmp_path)
     run = swwae.Run("runs/vgg8/swwae-all")
     model = run.model()

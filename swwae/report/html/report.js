@@ -1,3 +1,5 @@
+// The script of a report. Long, because it is inlined into the page as one block, in
+// which its parts share the data and the elements that they make.
 "use strict";
 {
 const data = JSON.parse(document.getElementById("data").textContent);
