@@ -26,9 +26,6 @@ def pixels(page, selector: str) -> np.ndarray:
     return np.array(found["values"]).reshape(-1, found["width"])
 
 
-# --- pictures
-
-
 @pytest.fixture(scope="module")
 def expected(found):
     return found["pictures"]
