@@ -15,3 +15,7 @@ def generate(*arguments, cwd=ROOT):
         capture_output=True,
         text=True,
     )
+
+
+def tree(folder):
+    return {p: p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}

@@ -2,17 +2,14 @@
 
 import hashlib
 import json
-import os
-import re
 import shutil
-import signal
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 
+from tests.helpers.stage_files import parameters
 from tests.helpers.tiny_project import (
     BATCH,
     CLASSIFIER,
@@ -22,19 +19,6 @@ from tests.helpers.tiny_project import (
     LOSS,
     Project,
 )
-
-
-def parameters(path: Path) -> dict[str, list[np.ndarray]]:
-    network = caffe_pb2.NetParameter()
-    network.ParseFromString(path.read_bytes())
-    return {
-        layer.name: [
-            np.array(blob.data, np.float32).reshape(blob.shape.dim)
-            for blob in layer.blobs
-        ]
-        for layer in network.layer
-        if layer.blobs
-    }
 
 
 def same(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
@@ -47,11 +31,6 @@ def sha256(path: Path) -> str:
 
 def checksums(folder: Path) -> dict[str, str]:
     return {p.name: sha256(p) for p in folder.iterdir() if p.name != ".lock"}
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "project")
 
 
 @pytest.fixture(scope="module")
@@ -211,89 +190,7 @@ def test_a_finished_stage_does_nothing_until_forced(trained):
     assert sha256(folder / "final.caffemodel") == before["final.caffemodel"]
 
 
-def test_killed_run_resumes_bit_for_bit(project):
-    """Where snapshots fall on an epoch's end: the data begin anew there anyway."""
-    total = 1200 * EPOCH
-    project.write_solver(
-        "baseline", 0, max_iter=total, snapshot=100 * EPOCH, display=100
-    )
-    folder = project.folder("baseline", 0)
-    process = project.start(0)
-    wait_until(lambda: len(list(folder.glob("*.solverstate"))) > 1)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-    (caffe,) = children.split()
-    process.kill()
-    process.wait()
-    wait_until(lambda: not Path(f"/proc/{caffe}/exe").exists())
-    assert not (folder / "final.caffemodel").exists()
-    # a snapshot that was being written
-    newest = max(folder.glob("*.solverstate"), key=iteration_of)
-    done = iteration_of(newest)
-    content = newest.read_bytes()
-    torn = folder / f"snapshot_iter_{done + 1}.solverstate"
-    torn.write_bytes(content[: len(content) // 2])
-    said = project.run(0)
-    assert f"snapshot {done + 1} is skipped" in said and torn.name in said
-    assert f"snapshot of iteration {done:,}" in said
-    assert project.status("baseline", 0)["resumed_from"] == [done]
-    resumed = (folder / "final.caffemodel").read_bytes()
-    project.run(0, "--force")
-    assert resumed == (folder / "final.caffemodel").read_bytes()
-
-
-def test_interrupted_run_saves_and_resumes(project):
-    project.write_solver("baseline", 0, max_iter=10**7, snapshot=0, display=1000)
-    folder = project.folder("baseline", 0)
-    process = project.start(0)
-    wait_until(lambda: "lr = " in read(folder / "train.log"))
-    other = project.run(0, code=2)
-    assert "is being run already" in other and "train.log" in other
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=30)
-    assert process.returncode == 130, output
-    assert "go on with tools/run_stage.sh 0 --net tiny" in output
-    status = project.status("baseline", 0)
-    assert status["state"] == "interrupted"
-    done = status["iterations"]
-    assert (folder / f"snapshot_iter_{done}.solverstate").exists()
-    said = project.run(0, "--max-iter", done + 3)
-    assert f"snapshot of iteration {done:,}" in said
-    assert project.status("baseline", 0)["state"] == "finished"
-    assert read(folder / "train.log").count("==== ") == 2
-    assert len(list(folder.glob("*.solverstate"))) == 1
-
-
-def wait_until(condition, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def read(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
-
-
-def iteration_of(path: Path) -> int:
-    return int(path.stem.rpartition("_")[2])
-
-
 # --- what goes wrong
-
-
-def test_loss_that_is_not_finite_stops_the_run(project):
-    project.write_solver(
-        "baseline", 0, base_lr=1e30, max_iter=10**6, display=1, snapshot=1
-    )
-    said = project.run(0, code=1)
-    assert "the loss loss is" in said or "the total loss is" in said
-    assert "base_lr (1e+30)" in said
-    status = project.status("baseline", 0)
-    assert status["state"] == "failed"
-    assert "at iteration" in status["fault"]
-    for path in project.folder("baseline", 0).glob("*.caffemodel"):
-        for blobs in parameters(path).values():
-            assert all(np.isfinite(blob).all() for blob in blobs)
 
 
 def spoil(path: Path, layer: str) -> None:
@@ -301,26 +198,6 @@ def spoil(path: Path, layer: str) -> None:
     (found,) = (each for each in network.layer if each.name == layer)
     found.blobs[0].data[0] = float("nan")
     path.write_bytes(network.SerializeToString())
-
-
-def test_weights_that_are_not_finite_are_not_handed_on(project):
-    """No loss tells: the last update spoils them, and the last display is before it."""
-    project.write_solver("baseline", 0, max_iter=23, snapshot=0)
-    solver = project.root / "solvers" / "tiny" / "baseline" / "stage0.prototxt"
-    text = solver.read_text().replace('"fixed"', '"multistep" stepvalue: 22 gamma: inf')
-    solver.write_text(text.replace("test_interval: 23", "test_interval: 1000"))
-    said = project.run(0, code=1)
-    assert "the weights of layer conv1 are no longer finite after iteration 23" in said
-    assert "base_lr (0.01)" in said
-    folder = project.folder("baseline", 0)
-    assert project.status("baseline", 0)["state"] == "failed"
-    assert not list(folder.glob("*.caffemodel"))
-
-
-def test_a_short_run_displays_the_loss_that_is_not_finite(project):
-    project.write_solver("baseline", 0, base_lr=1e30, max_iter=15, display=100)
-    said = project.run(0, code=1)
-    assert re.search(r"loss is -?(nan|inf) at iteration [1-5]\.", said), said
 
 
 def test_snapshots_and_weights_that_are_not_finite_are_refused(trained, tmp_path):
@@ -362,24 +239,6 @@ def test_refused_weights(trained, tmp_path):
     assert "layer conv1 of" in said and "random numbers" in said
     said = project.run(1, "--weights", tmp_path / "nowhere", code=2)
     assert "nowhere cannot be read" in said
-
-
-def test_missing_prerequisites_name_their_commands(project):
-    said = project.run(4, "--variant", "swwae-all", code=2)
-    commands = [line.strip() for line in said.splitlines()[1:-1]]
-    assert commands == [
-        "tools/run_stage.sh 0 --net tiny --variant baseline",
-        "tools/run_stage.sh 1 --net tiny --variant swwae-layerwise",
-        "tools/run_stage.sh 2 --net tiny --variant swwae-layerwise",
-        "tools/run_stage.sh 3 --net tiny --variant swwae-all",
-    ]
-    shutil.rmtree(project.root / "data" / "tiny" / "test_lmdb")
-    (project.root / "data" / "tiny" / "create.py").touch()
-    said = project.run(0, code=2)
-    assert "data/tiny/test_lmdb" in said and "run data/tiny/create.py" in said
-    (project.root / "models" / "tiny" / "baseline" / "train_val.prototxt").unlink()
-    said = project.run(0, code=2)
-    assert "-m generator tiny --variant baseline" in said
 
 
 def test_a_stage_whose_start_was_made_anew(trained, tmp_path):
@@ -451,21 +310,6 @@ def test_stage_1_needs_no_database(trained, tmp_path):
     assert "is missing: data/README.md says how one is made." in said
 
 
-def test_a_reader_that_goes_away_costs_no_progress(project):
-    """Ctrl-C in `run_stage.sh … 2>&1 | tee`: tee dies of it first."""
-    project.write_solver("baseline", 0, max_iter=10**7, snapshot=0, display=1000)
-    folder = project.folder("baseline", 0)
-    process = project.start(0)
-    wait_until(lambda: "lr = " in read(folder / "train.log"))
-    process.stdout.close()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 141
-    status = project.status("baseline", 0)
-    assert status["state"] == "interrupted" and status["iterations"] > 0
-    done = status["iterations"]
-    assert (folder / f"snapshot_iter_{done}.solverstate").exists()
-
-
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -482,21 +326,3 @@ def test_mistakes_on_the_command_line(trained, arguments, sentence):
     said = project.run(*arguments, code=2)
     assert sentence in said
     assert said.splitlines()[-1].startswith("run_stage.sh: ")
-
-
-def test_gpu_of_a_build_without(project):
-    if os.path.exists("/dev/nvidia0"):
-        pytest.skip("this machine has a GPU")
-    assert "leave --gpu out" in project.run(0, "--gpu", "0", code=2)
-
-
-def test_network_that_caffe_refuses(project):
-    path = project.root / "models" / "tiny" / "baseline" / "train_val.prototxt"
-    text = path.read_text()
-    path.write_text(text.replace('bottom: "conv1/pool"', 'bottom: "nowhere"'))
-    said = project.run(0, code=2)
-    assert "Caffe refuses" in said and "Unknown bottom blob 'nowhere'" in said
-    path.write_text(text + "layer { nmae: 1 }")
-    said = project.run(0, code=2)
-    assert "is no Caffe network file" in said and "nmae" in said
-    assert not list(project.folder("baseline", 0).glob("*.caffemodel"))
