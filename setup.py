@@ -28,12 +28,10 @@ setup(
     ],
     extras_require={
         "test": ["hypothesis", "onnx", "onnxruntime", "playwright", "pytest"],
-        # fork/build.sh --cuda, where neither CUDA's toolkit nor cuDNN is installed
+        # fork/build.sh --cuda: CUDA 12's libraries, whose wheels have no nvcc, or all
+        # of CUDA 13
         "cuda12": [
             "nvidia-cublas-cu12",
-            "nvidia-cuda-cccl-cu12",
-            "nvidia-cuda-nvcc-cu12",
-            "nvidia-cuda-runtime-cu12",
             "nvidia-cudnn-cu12",
             "nvidia-curand-cu12",
             "nvidia-nccl-cu12",

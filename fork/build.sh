@@ -72,7 +72,7 @@ case ${DNNL=ON} in
   *) fail 2 "DNNL in the environment is $DNNL; it can be ON, the default, or OFF." ;;
 esac
 
-tests='' sanitize='' clean='' cuda=''
+tests='' sanitize='' clean='' cuda='' gpu_tests=''
 for argument; do
   case $argument in
     --tests | --tests=used) tests=$our_tests,$used_tests ;;
@@ -90,7 +90,7 @@ done
 [ -z "$cuda" ] || [ -z "$sanitize" ] ||
   fail 2 "--sanitize is for the CPU build; leave --cuda out. (compute-sanitizer, of CUDA's\
  toolkit, checks kernels.)"
-[ -n "$cuda" ] || [ -z "${gpu_tests-}" ] || fail 2 "--tests=gpu goes with --cuda."
+[ -n "$cuda" ] || [ -z "$gpu_tests" ] || fail 2 "--tests=gpu goes with --cuda."
 
 # A build of its own, beside that for the CPU.
 if [ -n "$cuda" ]; then
@@ -137,11 +137,11 @@ find_cuda() {
   local nvcc version known arch
   nvidia_wheels=$(echo "$root"/.venv/lib/python3*/site-packages/nvidia)
   [ -d "$nvidia_wheels" ] || nvidia_wheels=
-  for nvcc in "${CUDACXX-}" "$nvidia_wheels"/*/bin/nvcc "$(command -v nvcc || true)" \
+  for nvcc in "${CUDACXX-}" ${nvidia_wheels:+"$nvidia_wheels"/*/bin/nvcc} "$(command -v nvcc || true)" \
     "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc"; do
-    [ -n "$nvcc" ] && [ -x "$nvcc" ] && break
+    [ -f "$nvcc" ] && [ -x "$nvcc" ] && break
   done
-  [ -x "$nvcc" ] ||
+  [ -f "$nvcc" ] && [ -x "$nvcc" ] ||
     fail 2 "CUDA's compiler nvcc is neither in PATH nor in ${CUDA_HOME:-/usr/local/cuda}/bin; install the\
  CUDA toolkit 12 or 13, or run: .venv/bin/pip install -e '.[cuda13]'"
   export CUDACXX=$nvcc
@@ -170,25 +170,40 @@ find_cuda() {
   done
   cuda_options=(-DCPU_ONLY=OFF -DUSE_CUDNN=ON "-DNVIDIA_WHEELS=$nvidia_wheels"
     "-DCUDA_ARCHITECTURES=$CUDA_ARCHITECTURES")
+  # All that a build depends on beside the source: of the wheels the versions, of the
+  # system's libraries whether they are there.
+  nvcc_found="$nvcc $("$nvcc" --version | tail -n 1)"
+  cuda_found="$nvcc_found $CUDA_ARCHITECTURES $nvidia_wheels $(
+    { ls -d "${nvidia_wheels:-/nowhere}"_*.dist-info 2>/dev/null
+      PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null |
+        grep -oE '/.*/lib(cublas|cudart|cudnn|curand|nccl)\.so$'; } |
+      sed 's,.*/site-packages/,,' | tr '\n' ' ' || true)"
   ! command -v ccache >/dev/null ||
     cuda_options+=(-DCMAKE_CUDA_COMPILER_LAUNCHER=ccache)
 }
 
+# Names of the tests that compute on a GPU: a typed test has the number of its type in its
+# name, not the type, and 2 and 3 of TestDtypesAndDevices are GPUDevice<float>, <double>.
+gpu_instances='*/2.*:*/3.*:*GPU*:*CuDNN*:Im2colKernelTest*'
+
 # The GPU instances of the tests, in processes that share the card: gradient checks of
 # convolutions take up to a minute each, and one process would keep the card idle.
 run_gpu_tests() {
-  local shard failed='' count=$(($(nproc) < 12 ? $(nproc) : 12))
+  local shard failed='' processes=() count=$(($(nproc) < 12 ? $(nproc) : 12))
   nvidia-smi -L >/dev/null 2>&1 ||
     fail 2 "the tests are built, and there is no NVIDIA GPU here to run them on. On a\
  machine with one: fork/build.sh --cuda --tests=gpu"
   echo "testing on the GPU in $count processes"
+  rm -f "$tests_log"-*.log
   for ((shard = 0; shard < count; shard++)); do
-    (cd "$source" && GTEST_TOTAL_SHARDS=$count GTEST_SHARD_INDEX=$shard \
-      "$objects/test/test.testbin" --gtest_filter='*GPU*:*CuDNN*' \
-      >"$tests_log-$shard.log" 2>&1) &
+    # Every shape is measured: what other runs have found is theirs.
+    (cd "$source" && CAFFE_CUDNN_CACHE='' GTEST_TOTAL_SHARDS=$count \
+      GTEST_SHARD_INDEX=$shard "$objects/test/test.testbin" \
+      --gtest_filter="$gpu_instances" >"$tests_log-$shard.log" 2>&1) &
+    processes+=($!)
   done
-  for ((shard = 0; shard < count; shard++)); do wait -n || failed=yes; done
-  grep -hE '^\[  (PASSED|FAILED)  \] [0-9]+ test' "$tests_log"-*.log
+  for shard in "${processes[@]}"; do wait "$shard" || failed=yes; done
+  grep -hE '^\[  (PASSED|FAILED)  \] [0-9]+ test' "$tests_log"-*.log || failed=yes
   [ -z "$failed" ] || fail 1 "tests on the GPU failed. The logs: $tests_log-*.log"
 }
 
@@ -203,6 +218,12 @@ configure() {
   if [ -f "$objects/CMakeCache.txt" ] && ! grep -qxF \
     "CMAKE_HOME_DIRECTORY:INTERNAL=$source" "$objects/CMakeCache.txt"; then
     rm -rf "$objects"
+  fi
+  # Nor does CMake notice that the compiler of CUDA is another one.
+  if [ -n "$cuda" ] && [ "$(cat "$objects/nvcc" 2>/dev/null)" != "$nvcc_found" ]; then
+    rm -rf "$objects"
+    mkdir "$objects"
+    echo "$nvcc_found" >"$objects/nvcc"
   fi
   # A unity build: files compiled in batches, which reads their headers once.
   # Without -fno-trapping-math gcc keeps branches where vectors would change nothing
@@ -244,9 +265,11 @@ run_make() {  # run_make WHAT TARGET
 finding='ERROR: [A-Za-z]*Sanitizer|runtime error: '
 
 run_tests() {  # run_tests LOG WHAT
+  local left_out='*GPU*'
+  [ -z "$cuda" ] || left_out=$gpu_instances
   (
     cd "$source" &&  # where the tests look for their data
-      "$objects/test/test.testbin" --gtest_filter='-*GPU*' >"$1" 2>&1
+      "$objects/test/test.testbin" --gtest_filter="-$left_out" >"$1" 2>&1
   ) && ! grep -qE "$finding" "$1" || {
     grep -E "^\[  FAILED|Check failed|$finding" "$1" | tail -n 10 >&2
     fail 1 "$2 failed. The whole log: $1"
@@ -311,7 +334,7 @@ tools/venv.sh
 wanted+=" $(.venv/bin/python -c 'import platform as p; from importlib import metadata
 print("python", p.python_version(), "numpy", metadata.version("numpy"))') dnnl $DNNL blas $blas"
 [ -z "$cuda" ] ||
-  wanted+=" cuda $("$CUDACXX" --version | tail -n 1) $CUDA_ARCHITECTURES $nvidia_wheels"
+  wanted+=" cuda $cuda_found"
 
 if [ "$(cat "$installed/made-from" 2>/dev/null)" != "$wanted" ]; then
   free=$(df --output=avail -BM build | tail -n 1 | tr -dc 0-9)
@@ -340,7 +363,7 @@ fi
 if [ -n "$tests" ]; then
   configure -DBUILD_only_tests="${tests#all}"
   run_make "compiling the tests" test.testbin
-  if [ -n "${gpu_tests-}" ]; then
+  if [ -n "$gpu_tests" ]; then
     run_gpu_tests
   else
     run_tests "$tests_log.log" "the tests"

@@ -14,13 +14,17 @@ set(NVIDIA_WHEELS "" CACHE PATH "site-packages/nvidia of a Python environment")
 
 # The newest architecture as PTX, too: later cards compile it when a program starts.
 set(CMAKE_CUDA_ARCHITECTURES "")
+set(newest 0)
 foreach(arch ${CUDA_ARCHITECTURES})
   if(arch MATCHES "-")
     list(APPEND CMAKE_CUDA_ARCHITECTURES ${arch})
   else()
     list(APPEND CMAKE_CUDA_ARCHITECTURES ${arch}-real)
   endif()
-  string(REGEX MATCH "^[0-9]+" newest ${arch})
+  string(REGEX MATCH "^[0-9]+" number ${arch})
+  if(number GREATER newest)
+    set(newest ${number})
+  endif()
 endforeach()
 list(APPEND CMAKE_CUDA_ARCHITECTURES ${newest}-virtual)
 list(REMOVE_DUPLICATES CMAKE_CUDA_ARCHITECTURES)
@@ -33,10 +37,22 @@ set(CMAKE_CUDA_FLAGS "${CMAKE_CUDA_FLAGS} -Xcompiler=-fPIC -diag-suppress=20012"
 set(CMAKE_CUDA_FLAGS_RELEASE "-O3 -DNDEBUG")
 
 # caffe_nvidia_library(NAME HEADER): sets NAME_INCLUDE and NAME_LIBRARY. A wheel has the
-# library under its full name alone, libcublas.so.13.
+# library under its full name alone, libcublas.so.13. Nothing is taken from CMake's cache:
+# wheels come and go.
 function(caffe_nvidia_library name header)
-  file(GLOB includes ${NVIDIA_WHEELS}/*/include)
-  file(GLOB from_wheels ${NVIDIA_WHEELS}/*/lib/lib${name}.so*)
+  unset(${name}_INCLUDE CACHE)
+  unset(${name}_LIBRARY CACHE)
+  set(includes "")
+  set(from_wheels "")
+  if(NVIDIA_WHEELS)
+    file(GLOB includes ${NVIDIA_WHEELS}/*/include)
+    file(GLOB from_wheels ${NVIDIA_WHEELS}/*/lib/lib${name}.so*)
+    if(name STREQUAL cublas)
+      # Other packages bring wheels, too, of another CUDA than the compiler's.
+      string(REGEX MATCH "^[0-9]+" major ${CMAKE_CUDA_COMPILER_VERSION})
+      file(GLOB from_wheels ${NVIDIA_WHEELS}/*/lib/libcublas.so.${major})
+    endif()
+  endif()
   find_path(${name}_INCLUDE ${header}
             HINTS ${includes} ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
   if(from_wheels)
@@ -55,6 +71,7 @@ endfunction()
 set(HAVE_CUDA TRUE)
 set(CUDA_VERSION ${CMAKE_CUDA_COMPILER_VERSION})
 list(APPEND Caffe_INCLUDE_DIRS PUBLIC ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+unset(cudart_LIBRARY CACHE)
 find_library(cudart_LIBRARY NAMES cudart libcudart.so.13 libcudart.so.12
              HINTS ${CMAKE_CUDA_IMPLICIT_LINK_DIRECTORIES})
 list(APPEND Caffe_LINKER_LIBS PUBLIC ${cudart_LIBRARY})
@@ -101,9 +118,11 @@ if(options)
   set(Caffe_COMPILE_OPTIONS PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${options}>)
 endif()
 
-# Upstream's lists of files are CMake's to compile.
+# Upstream's lists of files are CMake's to compile, each alone: CMake 3.31 makes unity
+# builds of CUDA, too, and kernels of several files have the same names.
 macro(caffe_cuda_compile objects)
   set(${objects} "")
+  set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endmacro()
 macro(cuda_include_directories)
 endmacro()

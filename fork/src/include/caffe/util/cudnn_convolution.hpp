@@ -51,7 +51,8 @@ class CuDNNConvolution {
   /// overwritten.
   const Algorithm& Choose(Pass pass, const Dtype* first, const Dtype* second,
       Dtype* output);
-  Algorithm Measure(Pass pass, const Dtype* first, const Dtype* second, Dtype* output);
+  Algorithm Measure(Pass pass, const Dtype* first, const Dtype* second, Dtype* output,
+      bool* all_fitted);
   std::string Problem(Pass pass) const;
 
   Shape shape_;

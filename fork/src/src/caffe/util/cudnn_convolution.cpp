@@ -121,21 +121,31 @@ class DeviceMemory {
 };
 
 // The fastest of what cuDNN has measured that fits and that may be taken; they come in
-// the order of their times.
-template <typename Performance>
+// the order of their times. A search tries DEFAULT_MATH beside the math that it is asked
+// for, which for floats means TF32. Where FMA_MATH is asked for and nothing is reported
+// with it, as may be on a card without TF32, what is reported otherwise is taken with it;
+// `needs` tells the workspace of an algorithm, or that there is none of that math.
+template <typename Performance, typename Needs>
 bool Fastest(const std::vector<Performance>& measured, int count, size_t limit,
-    GpuMath math, Algorithm* found) {
+    cudnnMathType_t asked, const Needs& needs, Algorithm* found) {
   const bool deterministic = Deterministic();
-  for (int i = 0; i < count; ++i) {
-    const Performance& each = measured[i];
-    if (each.status != CUDNN_STATUS_SUCCESS || each.memory > limit) { continue; }
-    if (deterministic && each.determinism != CUDNN_DETERMINISTIC) { continue; }
-    if (math == GPU_MATH_FP32 && each.mathType != CUDNN_FMA_MATH) { continue; }
-    found->number = each.algo;
-    found->math = each.mathType;
-    found->workspace = each.memory;
-    found->milliseconds = each.time;
-    return true;
+  for (int as_reported = 1; as_reported >= 0; --as_reported) {
+    for (int i = 0; i < count; ++i) {
+      const Performance& each = measured[i];
+      if (each.status != CUDNN_STATUS_SUCCESS) { continue; }
+      if (deterministic && each.determinism != CUDNN_DETERMINISTIC) { continue; }
+      found->number = each.algo;
+      found->math = each.mathType;
+      found->workspace = each.memory;
+      found->milliseconds = each.time;
+      if (asked == CUDNN_FMA_MATH && each.mathType != CUDNN_FMA_MATH) {
+        found->math = CUDNN_FMA_MATH;
+        if (as_reported || needs(each.algo, &found->workspace) != CUDNN_STATUS_SUCCESS) {
+          continue;
+        }
+      }
+      if (found->workspace <= limit) { return true; }
+    }
   }
   return false;
 }
@@ -200,41 +210,56 @@ std::string CuDNNConvolution<Dtype>::Problem(Pass pass) const {
 
 template <typename Dtype>
 Algorithm CuDNNConvolution<Dtype>::Measure(Pass pass, const Dtype* first,
-    const Dtype* second, Dtype* output) {
+    const Dtype* second, Dtype* output, bool* all_fitted) {
   const size_t limit = WorkspaceLimit();
   const DeviceMemory memory(limit);
+  *all_fitted = memory.bytes() == limit;
   const cudnnHandle_t handle = Device::Current().handle();
   int count;
   bool any = false;
   Algorithm found;
-  CUDNN_CHECK(cudnnSetConvolutionMathType(convolution_,
-      math_ == GPU_MATH_TF32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH));
+  // Of doubles DEFAULT_MATH takes nothing away.
+  const cudnnMathType_t asked = math_ == GPU_MATH_TF32 || sizeof(Dtype) > sizeof(float)
+      ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH;
+  CUDNN_CHECK(cudnnSetConvolutionMathType(convolution_, asked));
   switch (pass) {
     case FORWARD: {
+      const auto needs = [&](cudnnConvolutionFwdAlgo_t algorithm, size_t* bytes) {
+        return cudnnGetConvolutionForwardWorkspaceSize(handle, x_, w_, convolution_, y_,
+            algorithm, bytes);
+      };
       CUDNN_CHECK(cudnnGetConvolutionForwardAlgorithmMaxCount(handle, &count));
       std::vector<cudnnConvolutionFwdAlgoPerf_t> measured(count);
       CUDNN_CHECK(cudnnFindConvolutionForwardAlgorithmEx(handle, x_, first, w_, second,
           convolution_, y_, output, measured.size(), &count, measured.data(),
           memory.data(), memory.bytes()));
-      any = Fastest(measured, count, memory.bytes(), math_, &found);
+      any = Fastest(measured, count, memory.bytes(), asked, needs, &found);
       break;
     }
     case BACKWARD_DATA: {
+      const auto needs = [&](cudnnConvolutionBwdDataAlgo_t algorithm, size_t* bytes) {
+        return cudnnGetConvolutionBackwardDataWorkspaceSize(handle, w_, y_, convolution_,
+            x_, algorithm, bytes);
+      };
       CUDNN_CHECK(cudnnGetConvolutionBackwardDataAlgorithmMaxCount(handle, &count));
       std::vector<cudnnConvolutionBwdDataAlgoPerf_t> measured(count);
       CUDNN_CHECK(cudnnFindConvolutionBackwardDataAlgorithmEx(handle, w_, first, y_,
           second, convolution_, x_, output, measured.size(), &count, measured.data(),
           memory.data(), memory.bytes()));
-      any = Fastest(measured, count, memory.bytes(), math_, &found);
+      any = Fastest(measured, count, memory.bytes(), asked, needs, &found);
       break;
     }
     case BACKWARD_FILTER: {
+      const auto needs = [&](cudnnConvolutionBwdFilterAlgo_t algorithm, size_t* bytes) {
+        return cudnnGetConvolutionBackwardFilterWorkspaceSize(handle, x_, y_,
+            convolution_, w_, algorithm, bytes);
+      };
       CUDNN_CHECK(cudnnGetConvolutionBackwardFilterAlgorithmMaxCount(handle, &count));
       std::vector<cudnnConvolutionBwdFilterAlgoPerf_t> measured(count);
       CUDNN_CHECK(cudnnFindConvolutionBackwardFilterAlgorithmEx(handle, x_, first, y_,
           second, convolution_, w_, output, measured.size(), &count, measured.data(),
           memory.data(), memory.bytes()));
-      any = Fastest(measured, count, memory.bytes(), math_, &found);
+      any = Fastest(measured, count, memory.bytes(), asked, needs, &found);
       break;
     }
   }
@@ -252,8 +277,10 @@ const Algorithm& CuDNNConvolution<Dtype>::Choose(Pass pass, const Dtype* first,
   if (!chosen_[pass]) {
     const std::string problem = Problem(pass);
     if (!Cache().Find(problem, &algorithm)) {
-      algorithm = Measure(pass, first, second, output);
-      Cache().Add(problem, algorithm);
+      bool all_fitted;
+      algorithm = Measure(pass, first, second, output, &all_fitted);
+      // What was found while the card was short of memory is not for other runs.
+      if (all_fitted) { Cache().Add(problem, algorithm); }
     }
     chosen_[pass] = true;
     VLOG(1) << problem << ": algorithm " << algorithm.number << ", "
