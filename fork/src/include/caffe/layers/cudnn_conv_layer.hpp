@@ -8,6 +8,7 @@
 #include "caffe/proto/caffe.pb.h"
 
 #include "caffe/layers/conv_layer.hpp"
+#include "caffe/util/channel_bias.hpp"
 #include "caffe/util/cudnn_convolution.hpp"
 
 namespace caffe {
@@ -21,12 +22,13 @@ namespace caffe {
  * the heuristics named first.
  */
 template <typename Dtype>
-class CuDNNConvolutionLayer : public ConvolutionLayer<Dtype> {
+class CuDNNConvolutionLayer : public ConvolutionLayer<Dtype>, public AppliesReLU {
  public:
   explicit CuDNNConvolutionLayer(const LayerParameter& param)
-      : ConvolutionLayer<Dtype>(param) {}
+      : ConvolutionLayer<Dtype>(param), relu_(false) {}
   virtual void Reshape(const vector<Blob<Dtype>*>& bottom,
       const vector<Blob<Dtype>*>& top);
+  virtual void ApplyReLU() { relu_ = true; }
 
  protected:
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom,
@@ -39,6 +41,7 @@ class CuDNNConvolutionLayer : public ConvolutionLayer<Dtype> {
 
   shared_ptr<CuDNNConvolution<Dtype> > convolution_;
   typename CuDNNConvolution<Dtype>::Shape shape_;
+  bool relu_;
 };
 #endif
 

@@ -8,6 +8,7 @@
 #include "caffe/proto/caffe.pb.h"
 
 #include "caffe/layers/deconv_layer.hpp"
+#include "caffe/util/channel_bias.hpp"
 #include "caffe/util/cudnn_convolution.hpp"
 
 namespace caffe {
@@ -24,12 +25,13 @@ namespace caffe {
  * undoes, whose x is the layer's top and whose y its bottom.
  */
 template <typename Dtype>
-class CuDNNDeconvolutionLayer : public DeconvolutionLayer<Dtype> {
+class CuDNNDeconvolutionLayer : public DeconvolutionLayer<Dtype>, public AppliesReLU {
  public:
   explicit CuDNNDeconvolutionLayer(const LayerParameter& param)
-      : DeconvolutionLayer<Dtype>(param) {}
+      : DeconvolutionLayer<Dtype>(param), relu_(false) {}
   virtual void Reshape(const vector<Blob<Dtype>*>& bottom,
       const vector<Blob<Dtype>*>& top);
+  virtual void ApplyReLU() { relu_ = true; }
 
  protected:
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom,
@@ -42,6 +44,7 @@ class CuDNNDeconvolutionLayer : public DeconvolutionLayer<Dtype> {
 
   shared_ptr<CuDNNConvolution<Dtype> > convolution_;
   typename CuDNNConvolution<Dtype>::Shape shape_;
+  bool relu_;
 };
 #endif
 

@@ -6,6 +6,7 @@
 #include "caffe/blob.hpp"
 #include "caffe/layer.hpp"
 #include "caffe/proto/caffe.pb.h"
+#include "caffe/util/mapped_word.hpp"
 #include "caffe/util/max_pooling.hpp"
 
 namespace caffe {
@@ -46,7 +47,8 @@ namespace caffe {
  * blob and the count carry no gradient; where one is asked for, it is zero.
  *
  * Fails (CHECK) on shapes that do not fit together, on a switch that is not a
- * place of the plane, and, with switches, on planes of more than @f$ 2^{24} @f$
+ * place of the plane (on a GPU, which the host does not wait for, in a later pass,
+ * forward or backward), and, with switches, on planes of more than @f$ 2^{24} @f$
  * places, whose indices a float cannot tell apart.
  */
 template <typename Dtype>
@@ -101,8 +103,8 @@ class DepoolingLayer : public Layer<Dtype> {
   bool HasShapeBlob(const vector<Blob<Dtype>*>& bottom) const {
     return bottom.size() == (UsesSwitches() ? 3 : 2);
   }
-  /// Fails with a sentence about switch `index` of `switches`.
-  void RefuseSwitch(const Blob<Dtype>& switches, int index) const;
+  /// Fails with a sentence about switch `index` of `switches`, which has this value.
+  void RefuseSwitch(const Blob<Dtype>& switches, int index, float value) const;
   /// The same about the first switch that is no place of the plane.
   void RefuseSwitches(const Blob<Dtype>& switches) const;
   PoolingGrid Grid() const;
@@ -118,8 +120,12 @@ class DepoolingLayer : public Layer<Dtype> {
   Axis y_, x_;
   /// FIX: the place in the plane of each of the h * w windows.
   Blob<int> fixed_places_;
-  /// GPU only: 1 + the index of a switch that is no place of the plane, or 0.
-  Blob<int> bad_switch_;
+#ifndef CPU_ONLY
+  /// RefuseSwitch for what an earlier pass on the GPU has found.
+  void CheckReportedSwitch(const Blob<Dtype>& switches) const;
+  /// PackSwitch of a switch that is no place of the plane, or 0.
+  shared_ptr<MappedWord> bad_switch_;
+#endif
 };
 
 }  // namespace caffe

@@ -13,7 +13,8 @@ struct Algorithm {
   int number;        ///< of the library's enum
   int math;          ///< the library's math type that it was measured with
   size_t workspace;  ///< bytes that it needs beside its operands
-  float milliseconds;
+  int pieces;        ///< of how many equal parts of a batch, one after the other
+  float milliseconds;  ///< of all of them
 };
 
 /**

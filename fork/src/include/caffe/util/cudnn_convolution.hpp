@@ -20,8 +20,9 @@ namespace caffe {
  * measured (some 0.1 s) and the fastest is kept: in the process for every layer of that
  * shape, and in the file CAFFE_CUDNN_CACHE (default: ~/.cache/caffe/cudnn.txt, "" for
  * none) for later runs. All layers share one handle and one workspace a thread and
- * device; an algorithm that needs more than CAFFE_CUDNN_WORKSPACE_MB (default: 1024) is
- * left out. CAFFE_DETERMINISTIC=1 takes only those whose results are the same every time.
+ * device; an algorithm that needs more than CAFFE_CUDNN_WORKSPACE_MB (default: 1024) for
+ * a whole batch takes it in equal pieces, where that is the fastest.
+ * CAFFE_DETERMINISTIC=1 takes only algorithms whose results are the same every time.
  */
 template <typename Dtype>
 class CuDNNConvolution {
@@ -53,6 +54,15 @@ class CuDNNConvolution {
       Dtype* output);
   Algorithm Measure(Pass pass, const Dtype* first, const Dtype* second, Dtype* output,
       bool* all_fitted);
+  /// The fastest algorithm for the first of the pieces that are described. Whether there
+  /// is one; `larger` is set if one needs more workspace.
+  bool MeasurePiece(Pass pass, const Dtype* first, const Dtype* second, Dtype* output,
+      void* workspace, size_t bytes, Algorithm* found, bool* larger);
+  /// Describes x and y, of one of so many equal pieces of the batch.
+  void Describe(int pieces);
+  /// How many values a piece of x, of y has.
+  size_t InputSize(const Algorithm& algorithm) const;
+  size_t OutputSize(const Algorithm& algorithm) const;
   std::string Problem(Pass pass) const;
 
   Shape shape_;
@@ -67,14 +77,9 @@ class CuDNNConvolution {
   DISABLE_COPY_AND_ASSIGN(CuDNNConvolution);
 };
 
-/// y += bias, one value a channel; y is (count, channels, spatial).
-template <typename Dtype>
-void CuDNNAddBias(int count, int channels, int spatial, const Dtype* bias, Dtype* y);
-
-/// dbias += sums of dy over everything but channels.
-template <typename Dtype>
-void CuDNNBiasGradient(int count, int channels, int spatial, const Dtype* dy,
-    Dtype* dbias);
+/// The memory of the current thread and device that convolutions share: at least so many
+/// bytes, for the kernels that are launched before the next call.
+void* GpuWorkspace(size_t bytes);
 
 }  // namespace caffe
 

@@ -2,18 +2,9 @@
 #define CAFFE_UTIL_MAX_POOLING_HPP_
 
 #include "caffe/util/channel_layout.hpp"
+#include "caffe/util/pooling_grid.hpp"
 
 namespace caffe {
-
-/// How pooling's windows lie on a plane. Window (i, j) starts at
-/// (i * stride_h - pad_h, j * stride_w - pad_w); what of it is outside is cut off.
-struct PoolingGrid {
-  int height, width;
-  int pooled_height, pooled_width;
-  int kernel_h, kernel_w;
-  int stride_h, stride_w;
-  int pad_h, pad_w;
-};
 
 /**
  * @brief The maximum of each window, and its place (the switch), an index in the

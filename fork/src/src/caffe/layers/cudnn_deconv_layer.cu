@@ -18,25 +18,24 @@ template <typename Dtype>
 void CuDNNDeconvolutionLayer<Dtype>::Forward_gpu(const vector<Blob<Dtype>*>& bottom,
     const vector<Blob<Dtype>*>& top) {
   const Dtype* weight = this->blobs_[0]->gpu_data();
+  const Dtype* bias = this->bias_term_ ? this->blobs_[1]->gpu_data() : NULL;
   for (int i = 0; i < bottom.size(); ++i) {
     convolution().BackwardData(weight, bottom[i]->gpu_data(),
         top[i]->mutable_gpu_data());
-    if (this->bias_term_) {
-      CuDNNAddBias(this->num_, this->num_output_, this->out_spatial_dim_,
-          this->blobs_[1]->gpu_data(), top[i]->mutable_gpu_data());
-    }
+    AddChannelBiasGpu(this->num_, this->num_output_, this->out_spatial_dim_, relu_, bias,
+        top[i]->mutable_gpu_data());
   }
 }
 
 template <typename Dtype>
 void CuDNNDeconvolutionLayer<Dtype>::Backward_gpu(const vector<Blob<Dtype>*>& top,
     const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom) {
+  Dtype* bias_diff = this->bias_term_ && this->param_propagate_down_[1]
+      ? this->blobs_[1]->mutable_gpu_diff() : NULL;
   for (int i = 0; i < top.size(); ++i) {
+    ChannelBiasGradientGpu(this->num_, this->num_output_, this->out_spatial_dim_,
+        relu_ ? top[i]->gpu_data() : NULL, top[i]->mutable_gpu_diff(), bias_diff);
     const Dtype* top_diff = top[i]->gpu_diff();
-    if (this->bias_term_ && this->param_propagate_down_[1]) {
-      CuDNNBiasGradient(this->num_, this->num_output_, this->out_spatial_dim_, top_diff,
-          this->blobs_[1]->mutable_gpu_diff());
-    }
     if (this->param_propagate_down_[0]) {
       convolution().BackwardFilter(top_diff, bottom[i]->gpu_data(),
           this->blobs_[0]->mutable_gpu_diff());

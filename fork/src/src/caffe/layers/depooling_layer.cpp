@@ -189,21 +189,20 @@ void DepoolingLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
       }
     }
   }
-  bad_switch_.Reshape(1, 1, 1, 1);
   for (int i = 0; i < top.size(); ++i) {
     top[i]->Reshape(bottom[0]->num(), bottom[0]->channels(), y_.plane, x_.plane);
   }
 }
 
 template <typename Dtype>
-void DepoolingLayer<Dtype>::RefuseSwitch(const Blob<Dtype>& switches,
-    int index) const {
+void DepoolingLayer<Dtype>::RefuseSwitch(const Blob<Dtype>& switches, int index,
+    float value) const {
   const int x = index % x_.pooled;
   const int y = index / x_.pooled % y_.pooled;
   const int plane = index / (x_.pooled * y_.pooled);
   LOG(FATAL) << "The switch at " << plane / switches.channels() << ", "
       << plane % switches.channels() << ", " << y << ", " << x << " is "
-      << switches.cpu_data()[index] << ", not one of the "
+      << value << ", not one of the "
       << y_.plane * x_.plane << " places of a " << y_.plane << " x " << x_.plane
       << " plane. (Pooling gives -1 for a window that is all NaN.)";
 }
@@ -214,7 +213,7 @@ void DepoolingLayer<Dtype>::RefuseSwitches(const Blob<Dtype>& switches) const {
   const Dtype places = y_.plane * x_.plane;
   for (int i = 0; i < switches.count(); ++i) {
     if (!(data[i] >= 0 && data[i] < places && data[i] == std::floor(data[i]))) {
-      RefuseSwitch(switches, i);
+      RefuseSwitch(switches, i, data[i]);
     }
   }
 }

@@ -17,7 +17,7 @@ class AlgorithmCacheTest : public ::testing::Test {
   AlgorithmCacheTest() { MakeTempFilename(&path_); }
 
   static Algorithm Of(int number) {
-    const Algorithm algorithm = {number, 2, size_t(5) << 30, 0.25f};
+    const Algorithm algorithm = {number, 2, size_t(5) << 30, 4, 0.25f};
     return algorithm;
   }
 
@@ -45,6 +45,7 @@ TEST_F(AlgorithmCacheTest, TestAnotherRunFindsIt) {
   EXPECT_EQ(7, found.number);
   EXPECT_EQ(2, found.math);
   EXPECT_EQ(size_t(5) << 30, found.workspace);
+  EXPECT_EQ(4, found.pieces);
   EXPECT_EQ(0.25f, found.milliseconds);
   EXPECT_EQ(2, cache.size());
 }
@@ -53,8 +54,8 @@ TEST_F(AlgorithmCacheTest, TestDamagedLinesArePassedOver) {
   AlgorithmCache(path_).Add("good", Of(3));
   {
     std::ofstream file(path_.c_str(), std::ios::app);
-    file << "no tab\n\t1 2 3 4 ;\ncut\t1 2 33\nnegative\t-1 0 0 1 ;\nnan\t1 0 0 nan ;\n"
-        << "words\tone two ;\n";
+    file << "no tab\n\t1 2 3 4 5 ;\ncut\t1 2 33\nnegative\t-1 0 0 1 1 ;\n"
+        << "nan\t1 0 0 1 nan ;\nnone\t1 0 0 0 1 ;\nolder\t1 0 0 1 ;\nwords\tone two ;\n";
   }
   AlgorithmCache(path_).Add("good, too", Of(4));
   AlgorithmCache cache(path_);

@@ -13,6 +13,7 @@
 #include "caffe/layers/depooling_layer.hpp"
 #include "caffe/layers/pooling_layer.hpp"
 #include "caffe/net.hpp"
+#include "caffe/util/unpooling.hpp"
 
 #include "caffe/test/test_caffe_main.hpp"
 #include "caffe/test/test_gradient_check_util.hpp"
@@ -54,7 +55,13 @@ class DepoolingLayerTest : public MultiDeviceTest<TypeParam> {
   typedef typename TypeParam::Dtype Dtype;
 
  protected:
-  virtual void SetUp() { Caffe::set_random_seed(1701); }
+  virtual void SetUp() {
+    Caffe::set_random_seed(1701);
+    // A process that was forked cannot use CUDA.
+    if (Caffe::mode() == Caffe::GPU) {
+      ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+    }
+  }
 
   LayerParameter Parameter(const PoolingCase& geometry,
       PoolingParameter_PoolMethod method) {
@@ -180,6 +187,16 @@ class DepoolingLayerTest : public MultiDeviceTest<TypeParam> {
       const vector<Blob<Dtype>*>& bottom) {
     DepoolingLayer<Dtype> layer(layer_param);
     layer.SetUp(bottom, Top());
+    layer.Forward(bottom, Top());
+  }
+
+  // What the GPU finds wrong with switches is said in a later pass.
+  void ForwardTwice(const LayerParameter& layer_param,
+      const vector<Blob<Dtype>*>& bottom) {
+    DepoolingLayer<Dtype> layer(layer_param);
+    layer.SetUp(bottom, Top());
+    layer.Forward(bottom, Top());
+    unpooled_.cpu_data();  // waits for the GPU
     layer.Forward(bottom, Top());
   }
 
@@ -326,6 +343,67 @@ TYPED_TEST(DepoolingLayerTest, TestForwardFixOneNumber) {
   layer_param.mutable_pooling_param()->clear_fix();
   layer_param.mutable_pooling_param()->set_fix_x(2);
   this->TestForward(geometry, layer_param, false, 1, 2);
+}
+
+// What a thread of the GPU computes, for every place and window.
+TYPED_TEST(DepoolingLayerTest, TestPlacesAndWindows) {
+  typedef typename TypeParam::Dtype Dtype;
+  for (int k = 0; k < kNumPoolingCases; ++k) {
+    const PoolingCase& g = kPoolingCases[k];
+    this->Pool(g);
+    const PoolingGrid grid = {g.height, g.width, this->values_.height(),
+        this->values_.width(), g.kernel_h, g.kernel_w, g.stride_h, g.stride_w, g.pad_h,
+        g.pad_w};
+    const int plane = g.height * g.width;
+    const int pooled = grid.pooled_height * grid.pooled_width;
+    const int planes = this->values_.count() / pooled;
+    const Dtype* values = this->values_.cpu_data();
+    this->unpooled_.ReshapeLike(this->plane_);
+    this->landed_.ReshapeLike(this->plane_);
+    for (int average = 0; average < 2; ++average) {
+      for (int i = 0; i < planes * plane; ++i) {
+        const int n = i / plane, y = i % plane / g.width, x = i % g.width;
+        int landed;
+        this->unpooled_.mutable_cpu_data()[i] = average
+            ? SharesAt(grid, y, x, values + n * pooled, &landed)
+            : UnpooledAt(grid, y, x, this->switches_.cpu_data() + n * pooled,
+                values + n * pooled, &landed);
+        this->landed_.mutable_cpu_data()[i] = landed;
+      }
+      this->ExpectUnpooled(g, average ? PoolingParameter_PoolMethod_AVE
+          : PoolingParameter_PoolMethod_SWITCH);
+    }
+    // Averages are the adjoint of shares.
+    double by_windows = 0, by_places = 0;
+    for (int w = 0; w < planes * pooled; ++w) {
+      const int n = w / pooled, i = w % pooled / grid.pooled_width;
+      const int j = w % grid.pooled_width;
+      by_windows += values[w] * AverageOf(grid, i, j,
+          this->plane_.cpu_data() + n * plane);
+      const int place = this->switches_.cpu_data()[w];
+      EXPECT_TRUE(IsPlace(this->switches_.cpu_data()[w], plane));
+      EXPECT_TRUE(InWindow(grid, i, j, place)) << g.name;
+    }
+    for (int i = 0; i < planes * plane; ++i) {
+      by_places += this->unpooled_.cpu_data()[i] * this->plane_.cpu_data()[i];
+    }
+    EXPECT_NEAR(by_windows, by_places, 1e-4) << g.name;
+  }
+}
+
+// Switches may lie anywhere in the plane, also where several meet.
+TYPED_TEST(DepoolingLayerTest, TestSwitchesOutsideTheirWindows) {
+  typedef typename TypeParam::Dtype Dtype;
+  for (int k = 0; k < kNumPoolingCases; ++k) {
+    const PoolingCase& geometry = kPoolingCases[k];
+    this->Pool(geometry);
+    const int plane = geometry.height * geometry.width;
+    Dtype* switches = this->switches_.mutable_cpu_data();
+    for (int i = 0; i < this->switches_.count(); ++i) { switches[i] = 7 * i % plane; }
+    switches[1] = switches[0];
+    this->TestForward(geometry, this->Parameter(geometry,
+        PoolingParameter_PoolMethod_SWITCH), true);
+  }
 }
 
 TYPED_TEST(DepoolingLayerTest, TestFixCentreOfTwoByTwo) {
@@ -580,7 +658,7 @@ TYPED_TEST(DepoolingLayerTest, TestRefusesSwitchOutsidePlane) {
   };
   for (int i = 0; i < sizeof(bad) / sizeof(bad[0]); ++i) {
     this->switches_.mutable_cpu_data()[17] = bad[i].value;
-    EXPECT_DEATH(this->Forward(layer_param, this->Bottom(true, false)),
+    EXPECT_DEATH(this->ForwardTwice(layer_param, this->Bottom(true, false)),
         bad[i].message);
   }
   // The first and the last place are places.

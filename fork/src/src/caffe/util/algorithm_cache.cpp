@@ -18,11 +18,11 @@ static bool ParseLine(const std::string& line, std::string* problem,
   std::istringstream fields(line.substr(tab + 1));
   std::string end;
   if (!(fields >> found->number >> found->math >> found->workspace
-        >> found->milliseconds >> end) || end != ";") {
+        >> found->pieces >> found->milliseconds >> end) || end != ";") {
     return false;  // it was cut short
   }
   *problem = line.substr(0, tab);
-  return found->number >= 0 && std::isfinite(found->milliseconds);
+  return found->number >= 0 && found->pieces > 0 && std::isfinite(found->milliseconds);
 }
 
 AlgorithmCache::AlgorithmCache(const std::string& path) : path_(path) {
@@ -50,7 +50,7 @@ void AlgorithmCache::Add(const std::string& problem, const Algorithm& found) {
   if (path_.empty()) { return; }
   std::ostringstream line;
   line << problem << '\t' << found.number << ' ' << found.math << ' '
-      << found.workspace << ' ' << found.milliseconds << " ;\n";
+      << found.workspace << ' ' << found.pieces << ' ' << found.milliseconds << " ;\n";
   const std::string text = line.str();
   const int file = open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
   const bool written = file >= 0

@@ -125,10 +125,18 @@ class DeviceMemory {
 // for, which for floats means TF32. Where FMA_MATH is asked for and nothing is reported
 // with it, as may be on a card without TF32, what is reported otherwise is taken with it;
 // `needs` tells the workspace of an algorithm, or that there is none of that math.
+// `larger` is set if an algorithm was left out that needs more workspace.
 template <typename Performance, typename Needs>
 bool Fastest(const std::vector<Performance>& measured, int count, size_t limit,
-    cudnnMathType_t asked, const Needs& needs, Algorithm* found) {
+    cudnnMathType_t asked, const Needs& needs, Algorithm* found, bool* larger) {
   const bool deterministic = Deterministic();
+  for (int i = 0; i < count; ++i) {
+    size_t bytes;
+    if (measured[i].status != CUDNN_STATUS_SUCCESS
+        && needs(measured[i].algo, &bytes) == CUDNN_STATUS_SUCCESS && bytes > limit) {
+      *larger = true;
+    }
+  }
   for (int as_reported = 1; as_reported >= 0; --as_reported) {
     for (int i = 0; i < count; ++i) {
       const Performance& each = measured[i];
@@ -180,10 +188,7 @@ void CuDNNConvolution<Dtype>::SetShape(const Shape& shape) {
   shape_ = shape;
   shaped_ = true;
   std::fill(chosen_, chosen_ + 3, false);
-  cudnn::setTensor4dDesc<Dtype>(&x_, shape.count, shape.channels, shape.height,
-      shape.width);
-  cudnn::setTensor4dDesc<Dtype>(&y_, shape.count, shape.outputs, shape.out_height,
-      shape.out_width);
+  Describe(1);
   CUDNN_CHECK(cudnnSetFilter4dDescriptor(w_, cudnn::dataType<Dtype>::type,
       CUDNN_TENSOR_NCHW, shape.outputs, shape.channels / shape.groups, shape.kernel_h,
       shape.kernel_w));
@@ -191,6 +196,15 @@ void CuDNNConvolution<Dtype>::SetShape(const Shape& shape) {
       shape.stride_h, shape.stride_w, shape.dilation_h, shape.dilation_w,
       CUDNN_CROSS_CORRELATION, cudnn::dataType<Dtype>::type));
   CUDNN_CHECK(cudnnSetConvolutionGroupCount(convolution_, shape.groups));
+}
+
+template <typename Dtype>
+void CuDNNConvolution<Dtype>::Describe(int pieces) {
+  const int count = shape_.count / pieces;
+  cudnn::setTensor4dDesc<Dtype>(&x_, count, shape_.channels, shape_.height,
+      shape_.width);
+  cudnn::setTensor4dDesc<Dtype>(&y_, count, shape_.outputs, shape_.out_height,
+      shape_.out_width);
 }
 
 template <typename Dtype>
@@ -209,65 +223,83 @@ std::string CuDNNConvolution<Dtype>::Problem(Pass pass) const {
 }
 
 template <typename Dtype>
-Algorithm CuDNNConvolution<Dtype>::Measure(Pass pass, const Dtype* first,
-    const Dtype* second, Dtype* output, bool* all_fitted) {
-  const size_t limit = WorkspaceLimit();
-  const DeviceMemory memory(limit);
-  *all_fitted = memory.bytes() == limit;
+bool CuDNNConvolution<Dtype>::MeasurePiece(Pass pass, const Dtype* first,
+    const Dtype* second, Dtype* output, void* workspace, size_t bytes, Algorithm* found,
+    bool* larger) {
   const cudnnHandle_t handle = Device::Current().handle();
   int count;
-  bool any = false;
-  Algorithm found;
   // Of doubles DEFAULT_MATH takes nothing away.
   const cudnnMathType_t asked = math_ == GPU_MATH_TF32 || sizeof(Dtype) > sizeof(float)
       ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH;
   CUDNN_CHECK(cudnnSetConvolutionMathType(convolution_, asked));
   switch (pass) {
     case FORWARD: {
-      const auto needs = [&](cudnnConvolutionFwdAlgo_t algorithm, size_t* bytes) {
+      const auto needs = [&](cudnnConvolutionFwdAlgo_t algorithm, size_t* needed) {
         return cudnnGetConvolutionForwardWorkspaceSize(handle, x_, w_, convolution_, y_,
-            algorithm, bytes);
+            algorithm, needed);
       };
       CUDNN_CHECK(cudnnGetConvolutionForwardAlgorithmMaxCount(handle, &count));
       std::vector<cudnnConvolutionFwdAlgoPerf_t> measured(count);
       CUDNN_CHECK(cudnnFindConvolutionForwardAlgorithmEx(handle, x_, first, w_, second,
-          convolution_, y_, output, measured.size(), &count, measured.data(),
-          memory.data(), memory.bytes()));
-      any = Fastest(measured, count, memory.bytes(), asked, needs, &found);
-      break;
+          convolution_, y_, output, measured.size(), &count, measured.data(), workspace,
+          bytes));
+      return Fastest(measured, count, bytes, asked, needs, found, larger);
     }
     case BACKWARD_DATA: {
-      const auto needs = [&](cudnnConvolutionBwdDataAlgo_t algorithm, size_t* bytes) {
+      const auto needs = [&](cudnnConvolutionBwdDataAlgo_t algorithm, size_t* needed) {
         return cudnnGetConvolutionBackwardDataWorkspaceSize(handle, w_, y_, convolution_,
-            x_, algorithm, bytes);
+            x_, algorithm, needed);
       };
       CUDNN_CHECK(cudnnGetConvolutionBackwardDataAlgorithmMaxCount(handle, &count));
       std::vector<cudnnConvolutionBwdDataAlgoPerf_t> measured(count);
       CUDNN_CHECK(cudnnFindConvolutionBackwardDataAlgorithmEx(handle, w_, first, y_,
           second, convolution_, x_, output, measured.size(), &count, measured.data(),
-          memory.data(), memory.bytes()));
-      any = Fastest(measured, count, memory.bytes(), asked, needs, &found);
-      break;
+          workspace, bytes));
+      return Fastest(measured, count, bytes, asked, needs, found, larger);
     }
-    case BACKWARD_FILTER: {
-      const auto needs = [&](cudnnConvolutionBwdFilterAlgo_t algorithm, size_t* bytes) {
+    default: {
+      const auto needs = [&](cudnnConvolutionBwdFilterAlgo_t algorithm, size_t* needed) {
         return cudnnGetConvolutionBackwardFilterWorkspaceSize(handle, x_, y_,
-            convolution_, w_, algorithm, bytes);
+            convolution_, w_, algorithm, needed);
       };
       CUDNN_CHECK(cudnnGetConvolutionBackwardFilterAlgorithmMaxCount(handle, &count));
       std::vector<cudnnConvolutionBwdFilterAlgoPerf_t> measured(count);
       CUDNN_CHECK(cudnnFindConvolutionBackwardFilterAlgorithmEx(handle, x_, first, y_,
           second, convolution_, w_, output, measured.size(), &count, measured.data(),
-          memory.data(), memory.bytes()));
-      any = Fastest(measured, count, memory.bytes(), asked, needs, &found);
-      break;
+          workspace, bytes));
+      return Fastest(measured, count, bytes, asked, needs, found, larger);
     }
+  }
+}
+
+// The fast algorithms for row-major arrays copy them to workspace, channels last. Where
+// that does not fit for the whole batch, it does for parts of it.
+template <typename Dtype>
+Algorithm CuDNNConvolution<Dtype>::Measure(Pass pass, const Dtype* first,
+    const Dtype* second, Dtype* output, bool* all_fitted) {
+  const size_t limit = WorkspaceLimit();
+  const DeviceMemory memory(limit);
+  *all_fitted = memory.bytes() == limit;
+  bool any = false, larger = true;
+  Algorithm fastest;
+  for (int pieces = 1; larger && shape_.count % pieces == 0; pieces *= 2) {
+    Algorithm found;
+    larger = false;
+    Describe(pieces);
+    if (!MeasurePiece(pass, first, second, output, memory.data(), memory.bytes(), &found,
+        &larger)) {
+      continue;
+    }
+    found.pieces = pieces;
+    found.milliseconds *= pieces;
+    if (!any || found.milliseconds < fastest.milliseconds) { fastest = found; }
+    any = true;
   }
   CHECK(any) << "cuDNN " << cudnnGetVersion() << " has no algorithm for this convolution"
       << (Deterministic() ? " that is deterministic" : "") << " and takes at most "
       << memory.bytes() / kMegabyte << " MB of workspace: " << Problem(pass)
       << ". Allow more with CAFFE_CUDNN_WORKSPACE_MB, or write engine: CAFFE.";
-  return found;
+  return fastest;
 }
 
 template <typename Dtype>
@@ -284,9 +316,10 @@ const Algorithm& CuDNNConvolution<Dtype>::Choose(Pass pass, const Dtype* first,
     }
     chosen_[pass] = true;
     VLOG(1) << problem << ": algorithm " << algorithm.number << ", "
-        << algorithm.milliseconds << " ms, "
+        << algorithm.milliseconds << " ms, " << algorithm.pieces << " pieces, "
         << algorithm.workspace / kMegabyte << " MB";
   }
+  Describe(algorithm.pieces);
   CUDNN_CHECK(cudnnSetConvolutionMathType(convolution_,
       static_cast<cudnnMathType_t>(algorithm.math)));
   return algorithm;
@@ -296,21 +329,26 @@ template <typename Dtype>
 void CuDNNConvolution<Dtype>::Forward(const Dtype* x, const Dtype* w, Dtype* y) {
   const Algorithm& algorithm = Choose(FORWARD, x, w, y);
   Device& device = Device::Current();
-  CUDNN_CHECK(cudnnConvolutionForward(device.handle(), cudnn::dataType<Dtype>::one, x_, x,
-      w_, w, convolution_, static_cast<cudnnConvolutionFwdAlgo_t>(algorithm.number),
-      device.Workspace(algorithm.workspace), algorithm.workspace,
-      cudnn::dataType<Dtype>::zero, y_, y));
+  for (int piece = 0; piece < algorithm.pieces; ++piece) {
+    CUDNN_CHECK(cudnnConvolutionForward(device.handle(), cudnn::dataType<Dtype>::one, x_,
+        x + piece * InputSize(algorithm), w_, w, convolution_,
+        static_cast<cudnnConvolutionFwdAlgo_t>(algorithm.number),
+        device.Workspace(algorithm.workspace), algorithm.workspace,
+        cudnn::dataType<Dtype>::zero, y_, y + piece * OutputSize(algorithm)));
+  }
 }
 
 template <typename Dtype>
 void CuDNNConvolution<Dtype>::BackwardData(const Dtype* w, const Dtype* dy, Dtype* dx) {
   const Algorithm& algorithm = Choose(BACKWARD_DATA, w, dy, dx);
   Device& device = Device::Current();
-  CUDNN_CHECK(cudnnConvolutionBackwardData(device.handle(), cudnn::dataType<Dtype>::one,
-      w_, w, y_, dy, convolution_,
-      static_cast<cudnnConvolutionBwdDataAlgo_t>(algorithm.number),
-      device.Workspace(algorithm.workspace), algorithm.workspace,
-      cudnn::dataType<Dtype>::zero, x_, dx));
+  for (int piece = 0; piece < algorithm.pieces; ++piece) {
+    CUDNN_CHECK(cudnnConvolutionBackwardData(device.handle(),
+        cudnn::dataType<Dtype>::one, w_, w, y_, dy + piece * OutputSize(algorithm),
+        convolution_, static_cast<cudnnConvolutionBwdDataAlgo_t>(algorithm.number),
+        device.Workspace(algorithm.workspace), algorithm.workspace,
+        cudnn::dataType<Dtype>::zero, x_, dx + piece * InputSize(algorithm)));
+  }
 }
 
 template <typename Dtype>
@@ -327,56 +365,34 @@ void CuDNNConvolution<Dtype>::BackwardFilter(const Dtype* x, const Dtype* dy,
   }
   const Algorithm& algorithm = Choose(BACKWARD_FILTER, x, dy, NULL);
   Device& device = Device::Current();
-  CUDNN_CHECK(cudnnConvolutionBackwardFilter(device.handle(),
-      cudnn::dataType<Dtype>::one, x_, x, y_, dy, convolution_,
-      static_cast<cudnnConvolutionBwdFilterAlgo_t>(algorithm.number),
-      device.Workspace(algorithm.workspace), algorithm.workspace,
-      cudnn::dataType<Dtype>::one, w_, dw));
-}
-
-namespace {
-
-// A channel's bias and what it is added to.
-template <typename Dtype>
-class BiasDescriptors {
- public:
-  BiasDescriptors(int count, int channels, int spatial) {
-    CUDNN_CHECK(cudnnCreateTensorDescriptor(&bias));
-    CUDNN_CHECK(cudnnCreateTensorDescriptor(&y));
-    cudnn::setTensor4dDesc<Dtype>(&bias, 1, channels, 1, 1);
-    cudnn::setTensor4dDesc<Dtype>(&y, count, channels, 1, spatial);
+  for (int piece = 0; piece < algorithm.pieces; ++piece) {
+    CUDNN_CHECK(cudnnConvolutionBackwardFilter(device.handle(),
+        cudnn::dataType<Dtype>::one, x_, x + piece * InputSize(algorithm), y_,
+        dy + piece * OutputSize(algorithm), convolution_,
+        static_cast<cudnnConvolutionBwdFilterAlgo_t>(algorithm.number),
+        device.Workspace(algorithm.workspace), algorithm.workspace,
+        cudnn::dataType<Dtype>::one, w_, dw));
   }
-  ~BiasDescriptors() {
-    cudnnDestroyTensorDescriptor(bias);
-    cudnnDestroyTensorDescriptor(y);
-  }
-  cudnnTensorDescriptor_t bias, y;
-};
-
-}  // namespace
-
-template <typename Dtype>
-void CuDNNAddBias(int count, int channels, int spatial, const Dtype* bias, Dtype* y) {
-  const BiasDescriptors<Dtype> described(count, channels, spatial);
-  CUDNN_CHECK(cudnnAddTensor(Device::Current().handle(), cudnn::dataType<Dtype>::one,
-      described.bias, bias, cudnn::dataType<Dtype>::one, described.y, y));
 }
 
 template <typename Dtype>
-void CuDNNBiasGradient(int count, int channels, int spatial, const Dtype* dy,
-    Dtype* dbias) {
-  const BiasDescriptors<Dtype> described(count, channels, spatial);
-  CUDNN_CHECK(cudnnConvolutionBackwardBias(Device::Current().handle(),
-      cudnn::dataType<Dtype>::one, described.y, dy, cudnn::dataType<Dtype>::one,
-      described.bias, dbias));
+size_t CuDNNConvolution<Dtype>::InputSize(const Algorithm& algorithm) const {
+  return size_t(shape_.count / algorithm.pieces) * shape_.channels * shape_.height
+      * shape_.width;
+}
+
+template <typename Dtype>
+size_t CuDNNConvolution<Dtype>::OutputSize(const Algorithm& algorithm) const {
+  return size_t(shape_.count / algorithm.pieces) * shape_.outputs * shape_.out_height
+      * shape_.out_width;
+}
+
+void* GpuWorkspace(size_t bytes) {
+  return Device::Current().Workspace(bytes);
 }
 
 template class CuDNNConvolution<float>;
 template class CuDNNConvolution<double>;
-template void CuDNNAddBias<float>(int, int, int, const float*, float*);
-template void CuDNNAddBias<double>(int, int, int, const double*, double*);
-template void CuDNNBiasGradient<float>(int, int, int, const float*, float*);
-template void CuDNNBiasGradient<double>(int, int, int, const double*, double*);
 
 }  // namespace caffe
 #endif
