@@ -10,9 +10,9 @@ namespace caffe {
 
 namespace {
 
-const size_t kMegabyte = size_t(1) << 20;
+const size_t kMiB = size_t(1) << 20;
 
-size_t Megabytes(size_t bytes) { return (bytes + kMegabyte - 1) / kMegabyte; }
+size_t Megabytes(size_t bytes) { return (bytes + kMiB - 1) / kMiB; }
 
 // 13.0 of 13000
 std::string CudaVersion(int version) {
@@ -60,7 +60,7 @@ std::string WhyNoCuda(cudaError_t error) {
 }
 
 // Ends the program with the reason why a call failed.
-void Fail(cudaError_t error, const char* what) {
+void EndBecause(cudaError_t error, const char* what) {
   cudaGetLastError();  // so that nobody meets it again
   const std::string why = WhyNoCuda(error);
   if (!why.empty()) { LOG(FATAL) << why; }
@@ -72,8 +72,8 @@ void Fail(cudaError_t error, const char* what) {
 int CountDevices() {
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
-  if (error != cudaSuccess) { Fail(error, "count the machine's GPUs"); }
-  if (count == 0) { Fail(cudaErrorNoDevice, ""); }
+  if (error != cudaSuccess) { EndBecause(error, "count the machine's GPUs"); }
+  if (count == 0) { EndBecause(cudaErrorNoDevice, ""); }
   return count;
 }
 
@@ -87,7 +87,7 @@ void ExpectDevice(int device) {
 void UseDevice(int device) {
   ExpectDevice(device);
   cudaError_t error = cudaSetDevice(device);
-  if (error != cudaSuccess) { Fail(error, "use this GPU"); }
+  if (error != cudaSuccess) { EndBecause(error, "use this GPU"); }
   error = CodeForCurrentDevice();
   if (error == cudaErrorNoKernelImageForDevice || error == cudaErrorInvalidDeviceFunction
       || error == cudaErrorUnsupportedPtxVersion) {
@@ -99,7 +99,7 @@ void UseDevice(int device) {
         << properties.minor << " fork/build.sh --cuda, if CUDA " << RuntimeVersion()
         << " still knows this card.";
   }
-  if (error != cudaSuccess) { Fail(error, "use this GPU"); }
+  if (error != cudaSuccess) { EndBecause(error, "use this GPU"); }
 }
 
 std::string DescribeDevice(int device) {
@@ -108,7 +108,7 @@ std::string DescribeDevice(int device) {
   std::ostringstream text;
   text << "GPU " << device << ": " << properties.name << ", compute capability "
       << properties.major << '.' << properties.minor << ", "
-      << properties.totalGlobalMem / kMegabyte << " MB, driver " << DriverVersion()
+      << properties.totalGlobalMem / kMiB << " MB, driver " << DriverVersion()
       << ", CUDA " << RuntimeVersion();
 #ifdef USE_CUDNN
   const size_t cudnn = cudnnGetVersion();
@@ -128,10 +128,10 @@ void* AllocateOnDevice(size_t bytes) {
     size_t free = 0, total = 0;
     cudaMemGetInfo(&free, &total);
     LOG(FATAL) << "The card has no memory left for " << Megabytes(bytes) << " MB (it has "
-        << free / kMegabyte << " MB free of " << total / kMegabyte << " MB); take fewer "
+        << free / kMiB << " MB free of " << total / kMiB << " MB); take fewer "
         << "images a batch, and iter_size.";
   }
-  if (error != cudaSuccess) { Fail(error, "get memory on the card"); }
+  if (error != cudaSuccess) { EndBecause(error, "get memory on the card"); }
   return memory;
 }
 
@@ -142,7 +142,7 @@ void* AllocatePinned(size_t bytes) {
     LOG(FATAL) << "The machine has no memory left for " << Megabytes(bytes)
         << " MB that the card can read; take fewer images a batch, and iter_size.";
   }
-  if (error != cudaSuccess) { Fail(error, "get memory that the card can read"); }
+  if (error != cudaSuccess) { EndBecause(error, "get memory that the card can read"); }
   return memory;
 }
 
