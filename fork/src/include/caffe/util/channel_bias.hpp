@@ -7,13 +7,13 @@ namespace caffe {
 
 /// ReLU; NaN stays what it is.
 template <typename Dtype>
-CAFFE_HOST_DEVICE inline Dtype Rectified(Dtype x) {
+CAFFE_HOST_DEVICE Dtype Rectified(Dtype x) {
   return x <= 0 ? Dtype(0) : x;
 }
 
 /// The gradient of x, by y = Rectified(x) and y's gradient.
 template <typename Dtype>
-CAFFE_HOST_DEVICE inline Dtype RectifiedGradient(Dtype y, Dtype y_diff) {
+CAFFE_HOST_DEVICE Dtype RectifiedGradient(Dtype y, Dtype y_diff) {
   return y > 0 ? y_diff : Dtype(0);
 }
 

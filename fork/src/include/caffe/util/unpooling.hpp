@@ -14,7 +14,7 @@ struct WindowRange {
   int begin, end;
 };
 
-CAFFE_HOST_DEVICE inline WindowRange WindowsAt(int place, int pooled, int kernel,
+CAFFE_HOST_DEVICE WindowRange WindowsAt(int place, int pooled, int kernel,
     int stride, int pad) {
   const int from_first = place + pad;
   WindowRange windows;
@@ -26,12 +26,12 @@ CAFFE_HOST_DEVICE inline WindowRange WindowsAt(int place, int pooled, int kernel
 
 /// Tells whether a switch is one of `plane` places.
 template <typename Index>
-CAFFE_HOST_DEVICE inline bool IsPlace(Index place, int plane) {
+CAFFE_HOST_DEVICE bool IsPlace(Index place, int plane) {
   return place >= 0 && place < plane && static_cast<Index>(static_cast<int>(place)) == place;
 }
 
 /// A window and its switch in one word, which no thread can write half of.
-CAFFE_HOST_DEVICE inline unsigned long long PackSwitch(  // NOLINT(runtime/int)
+CAFFE_HOST_DEVICE unsigned long long PackSwitch(  // NOLINT(runtime/int)
     int window, float place) {
   union { float value; unsigned int bits; } as = {place};
   return static_cast<unsigned long long>(as.bits) << 32  // NOLINT(runtime/int)
@@ -39,7 +39,7 @@ CAFFE_HOST_DEVICE inline unsigned long long PackSwitch(  // NOLINT(runtime/int)
 }
 
 /// Tells whether a place lies in window (i, j).
-CAFFE_HOST_DEVICE inline bool InWindow(const PoolingGrid& grid, int i, int j, int place) {
+CAFFE_HOST_DEVICE bool InWindow(const PoolingGrid& grid, int i, int j, int place) {
   const int y = place / grid.width - (i * grid.stride_h - grid.pad_h);
   const int x = place % grid.width - (j * grid.stride_w - grid.pad_w);
   return y >= 0 && y < grid.kernel_h && x >= 0 && x < grid.kernel_w;
@@ -52,7 +52,7 @@ CAFFE_HOST_DEVICE inline bool InWindow(const PoolingGrid& grid, int i, int j, in
  * @param switches, values  (pooled_height x pooled_width)
  */
 template <typename Dtype, typename Index>
-CAFFE_HOST_DEVICE inline Dtype UnpooledAt(const PoolingGrid& grid, int y, int x,
+CAFFE_HOST_DEVICE Dtype UnpooledAt(const PoolingGrid& grid, int y, int x,
     const Index* switches, const Dtype* values, int* landed) {
   const WindowRange rows = WindowsAt(y, grid.pooled_height, grid.kernel_h,
       grid.stride_h, grid.pad_h);
@@ -74,7 +74,7 @@ CAFFE_HOST_DEVICE inline Dtype UnpooledAt(const PoolingGrid& grid, int y, int x,
 }
 
 /// The divisor of window (i, j)'s average: it counts padding, not what lies beyond it.
-CAFFE_HOST_DEVICE inline int AverageSize(const PoolingGrid& grid, int i, int j) {
+CAFFE_HOST_DEVICE int AverageSize(const PoolingGrid& grid, int i, int j) {
   const int height = grid.height + 2 * grid.pad_h - i * grid.stride_h;
   const int width = grid.width + 2 * grid.pad_w - j * grid.stride_w;
   return (height < grid.kernel_h ? height : grid.kernel_h)
@@ -83,7 +83,7 @@ CAFFE_HOST_DEVICE inline int AverageSize(const PoolingGrid& grid, int i, int j) 
 
 /// The sum of the shares that windows give place (y, x), and how many windows hold it.
 template <typename Dtype>
-CAFFE_HOST_DEVICE inline Dtype SharesAt(const PoolingGrid& grid, int y, int x,
+CAFFE_HOST_DEVICE Dtype SharesAt(const PoolingGrid& grid, int y, int x,
     const Dtype* values, int* landed) {
   const WindowRange rows = WindowsAt(y, grid.pooled_height, grid.kernel_h,
       grid.stride_h, grid.pad_h);
@@ -101,7 +101,7 @@ CAFFE_HOST_DEVICE inline Dtype SharesAt(const PoolingGrid& grid, int y, int x,
 
 /// The average of what window (i, j) holds of a plane.
 template <typename Dtype>
-CAFFE_HOST_DEVICE inline Dtype AverageOf(const PoolingGrid& grid, int i, int j,
+CAFFE_HOST_DEVICE Dtype AverageOf(const PoolingGrid& grid, int i, int j,
     const Dtype* plane) {
   const int top = i * grid.stride_h - grid.pad_h;
   const int left = j * grid.stride_w - grid.pad_w;

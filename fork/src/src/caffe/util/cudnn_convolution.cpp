@@ -167,7 +167,7 @@ const char* PassName(int pass) {
 
 template <typename Dtype>
 CuDNNConvolution<Dtype>::CuDNNConvolution()
-    : shaped_(false), math_(GpuMathOfEnvironment()) {
+    : shaped_(false), math_(CurrentGpuMath()) {
   CUDNN_CHECK(cudnnCreateTensorDescriptor(&x_));
   CUDNN_CHECK(cudnnCreateTensorDescriptor(&y_));
   CUDNN_CHECK(cudnnCreateFilterDescriptor(&w_));

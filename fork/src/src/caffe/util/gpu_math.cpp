@@ -7,14 +7,24 @@
 
 namespace caffe {
 
-GpuMath GpuMathOfEnvironment() {
+static GpuMath& MathOfThread() {
+  static thread_local GpuMath math = ChooseGpuMath(GPU_MATH_FP32);
+  return math;
+}
+
+GpuMath ChooseGpuMath(GpuMath wanted) {
   const char* value = std::getenv("CAFFE_GPU_MATH");
   const std::string math = value ? value : "";
-  CHECK(math.empty() || math == "fp32" || math == "tf32")
+  if (math.empty()) { return wanted; }
+  CHECK(math == "fp32" || math == "tf32")
       << "CAFFE_GPU_MATH in the environment is " << math << "; it can be fp32, which is "
       << "the default, or tf32.";
   return math == "tf32" ? GPU_MATH_TF32 : GPU_MATH_FP32;
 }
+
+GpuMath CurrentGpuMath() { return MathOfThread(); }
+
+void SetGpuMath(GpuMath math) { MathOfThread() = math; }
 
 const char* GpuMathName(GpuMath math) {
   return math == GPU_MATH_TF32 ? "tf32" : "fp32";
