@@ -15,12 +15,11 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from generator.errors import UserError
 from generator.rates import Figures
 from generator.variants import find_variant
 from swwae.base.arguments import at_least, number
 from swwae.base.files import check_writable, require_file, write_json
-from swwae.base.project import BUILD_COMMAND, CAFFE, relative
+from swwae.base.project import CAFFE, relative, require_caffe
 from swwae.base.tables import print_summary
 from swwae.commands import options
 from swwae.engine import devices
@@ -62,8 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     variant = find_variant(options.variant)
     has_target = options.target is not None or options.ratio is not None
     check_variant(variant, has_target)
-    if not CAFFE.is_file():
-        raise UserError(f"the patched Caffe is not built: run {BUILD_COMMAND}")
+    require_caffe()
     if options.json:
         check_writable(options.json)
     read_rates_file(options.net)  # refuses what could not be written to in the end

@@ -14,11 +14,10 @@ import sys
 from pathlib import Path
 
 from generator.derived import epochs_text, parse_epochs
-from generator.errors import UserError
 from swwae.base.arguments import at_least
 from swwae.base.files import check_writable, write_json
 from swwae.base.program import FAILED
-from swwae.base.project import BUILD_COMMAND, CAFFE, ROOT, relative
+from swwae.base.project import ROOT, relative, require_caffe
 from swwae.base.tables import print_summary
 from swwae.commands.options import add_jobs_argument
 from swwae.experiments import paired_tests
@@ -44,8 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.json:
         check_writable(options.json)
-    if not CAFFE.is_file():
-        raise UserError(f"the patched Caffe is not built: run {BUILD_COMMAND}")
+    require_caffe()
     plan = EngineComparison(
         (ROOT / options.out).resolve(),
         options.net,

@@ -13,12 +13,11 @@ import signal
 import sys
 from pathlib import Path
 
-from generator.errors import UserError
 from generator.rates import FAMILIES, Figures
 from swwae.base.arguments import at_least, gpu_list, number
 from swwae.base.files import check_writable, require_file, write_json
 from swwae.base.processes import cores
-from swwae.base.project import BUILD_COMMAND, CAFFE, ROOT, relative
+from swwae.base.project import CAFFE, ROOT, relative, require_caffe
 from swwae.commands import options
 from swwae.engine import devices
 from swwae.engine.trial import reconstructions
@@ -57,8 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--from must not be larger than --to")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the trials, too
     search = RateSearch(options.net, f"{options.family}-layerwise", 2)
-    if not CAFFE.is_file():
-        raise UserError(f"the patched Caffe is not built: run {BUILD_COMMAND}")
+    require_caffe()
     for path in filter(None, (options.plot, options.json)):
         check_writable(path)
     read_rates_file(options.net)  # refuses what could not be written to in the end

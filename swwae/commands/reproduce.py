@@ -10,11 +10,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from generator.errors import UserError
 from generator.networks import NETWORKS
 from swwae.base.arguments import at_least
 from swwae.base.progress import duration
-from swwae.base.project import BUILD_COMMAND, CAFFE, ROOT, relative
+from swwae.base.project import ROOT, relative, require_caffe
 from swwae.commands.options import add_jobs_argument
 from swwae.experiments.jobs import Schedule, exclusive_folder
 from swwae.experiments.measurements import NET
@@ -36,8 +35,7 @@ PROGRAM = "reproduce.sh"  # what people start, and see in errors
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
-    if not CAFFE.is_file():
-        raise UserError(f"the patched Caffe is not built: run {BUILD_COMMAND}")
+    require_caffe()
     plan = Reproduction(
         (ROOT / options.out).resolve(), options.seeds, options.labels, options.max_iter
     )

@@ -12,10 +12,9 @@ import shlex
 import sys
 from pathlib import Path
 
-from generator.errors import UserError
 from swwae.base.arguments import at_least, gpu_list
 from swwae.base.program import failure
-from swwae.base.project import BUILD_COMMAND, CAFFE, relative
+from swwae.base.project import relative, require_caffe
 from swwae.runs.run import STAGES, Run
 from swwae.stages.request import Request
 
@@ -39,8 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     variant = options.variant or DEFAULT_VARIANT
     stage = Run(options.net, variant, options.stage, options.depth)
-    if not CAFFE.is_file():
-        raise UserError(f"the patched Caffe is not built: run {BUILD_COMMAND}")
+    require_caffe()
     from swwae.stages.initialise import initialise
     from swwae.stages.train import train
 
