@@ -26,7 +26,12 @@ OLD_DRIVER = "driver version is insufficient"
 NO_CARD = "no CUDA-capable device"
 NO_SUCH_CARD = "invalid device ordinal"
 NO_KERNEL = "no kernel image is available"
-NO_MEMORY = ("out of memory", "The card has no memory left")
+NO_MEMORY = (
+    "out of memory",
+    "The card has no memory left",
+    "ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+)
 """Of what CUDA and the fork say, as Caffe passes it on."""
 
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from swwae.base.project import CAFFE
+
 CARDS = {
     0: "GPU 0: NVIDIA H200, compute capability 9.0, 143156 MB, driver 13.0, CUDA 13.0,"
     " cuDNN 9.19.1, math fp32, deterministic no",
@@ -53,3 +55,36 @@ def write_nvidia_smi(folder: Path, rows: dict[str, str]) -> Path:
     )
     text = f'case "$* " in\n{cases}*) exit 9 ;;\nesac\n'
     return write_program(folder / "nvidia-smi", text).parent
+
+
+TRAIN = """\
+caffe={caffe}
+for argument; do
+  shift
+  case $argument in
+    --gpu=*)
+      for gpu in $(echo "${argument#--gpu=}" | tr , ' '); do
+        grep "GPU $gpu" "$(dirname "$0")/cards" | sed "s/fp32/${CAFFE_GPU_MATH-fp32}/
+          s/^/I1124 06:20:42.123456 77 caffe.cpp:9] /" >&2
+      done
+      [ -z "$TRAIN_FAILS" ] || {
+        echo "F1124 06:20:42.123456 77 syncedmem.cu:9] $TRAIN_FAILS" >&2; exit 134; } ;;
+    --solver=*)
+      solver=${argument#--solver=}
+      sed 's/solver_mode: GPU/solver_mode: CPU/' "$solver" >"$solver.cpu"
+      set -- "$@" "--solver=$solver.cpu" ;;
+    *) set -- "$@" "$argument" ;;
+  esac
+done
+exec "$caffe" "$@"
+"""
+
+
+def write_build(folder: Path) -> Path:
+    """A build with two GPUs: what trains on them is the CPU, by the real program.
+
+    Set CAFFE_BUILD to it. It fails in training with the words TRAIN_FAILS.
+    """
+    write_caffe(folder, TRAIN.replace("{caffe}", f"'{CAFFE}'"))
+    (folder / "python").symlink_to(CAFFE.parents[1] / "python")
+    return folder
