@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from generator.rates import FAMILIES, Figures
-from swwae.base.arguments import at_least, gpu_list, number
+from swwae.base.arguments import at_least, number
 from swwae.base.files import check_writable, require_file, write_json
 from swwae.base.processes import cores
 from swwae.base.project import CAFFE, ROOT, relative, require_caffe
@@ -197,12 +197,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="rates that are tried at once, the cores divided among them",
     )
-    parser.add_argument(
-        "--gpu",
-        type=gpu_list,
-        metavar="LIST|all",
-        help="such as 0 or 0,1, one for each job in turn (default: the first GPU)",
-    )
+    options.add_gpus_argument(parser, "job")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE.png", help="draw the decreases"
     )

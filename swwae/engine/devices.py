@@ -71,12 +71,14 @@ def choose(caffe: Path, wanted: str | None) -> tuple[list[int], str]:
     return [], f"CPU ({reason})"
 
 
-def require(caffe: Path, wanted: str, who: str) -> tuple[list[int], str]:
+def require(
+    caffe: Path, wanted: str, who: str, mend: str = "leave --gpu out for the CPU"
+) -> tuple[list[int], str]:
     """Returns the numbers of GPUs, and them in words; as `choose`, but the CPU will not
     do.
 
-    wanted: "all" or "0,2". who: asks for them, as the sentence begins. Raises UserError
-    where one is not there or cannot be used.
+    wanted: "all" or "0,2". who: asks for them, as the sentence begins; mend: what to do
+    without them, as it ends. Raises UserError where one is not there or cannot be used.
     """
     named = wanted.split(",")
     if len(set(named)) < len(named):
@@ -92,7 +94,7 @@ def require(caffe: Path, wanted: str, who: str) -> tuple[list[int], str]:
         known = " and ".join(map(str, there)) or "none"
         verb = "is" if len(there) < 2 else "are"
         raise UserError(f"{who}: there is no such GPU; there {verb} {known}.")
-    raise UserError(f"{who}: {_reason(found.refusal)}; leave --gpu out for the CPU.")
+    raise UserError(f"{who}: {_reason(found.refusal)}; {mend}.")
 
 
 def architectures(caffe: Path) -> list[int]:
