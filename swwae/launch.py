@@ -24,6 +24,14 @@ NOT_BUILT = "the patched Caffe is not built: run %s, or for GPUs %s" % (
     BUILD_COMMAND,
     GPU_BUILD_COMMAND,
 )
+CUDA_LIBRARIES = (
+    "libcuda.",
+    "libcudart",
+    "libcublas",
+    "libcudnn",
+    "libcurand",
+    "libnccl",
+)
 USER_ERROR = 2
 INTERRUPTED = 130
 
@@ -70,9 +78,10 @@ def missing(error):
     if package in ("caffe", "_caffe"):
         if isinstance(error, ModuleNotFoundError):
             return NOT_BUILT
+        of_gpus = any(name in str(error) for name in CUDA_LIBRARIES)
         return "the patched Caffe cannot be loaded (%s): run %s" % (
             error,
-            BUILD_COMMAND,
+            GPU_BUILD_COMMAND if of_gpus else BUILD_COMMAND,
         )
     if package in ("swwae", "generator", ""):
         return None

@@ -144,6 +144,21 @@ def test_a_caffe_that_cannot_be_loaded_is_said(project):
     assert "run fork/build.sh" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("library", "command"),
+    [
+        ("libcudnn.so.9", "fork/build.sh --cuda"),
+        ("libcudart.so.13", "fork/build.sh --cuda"),
+        ("libcurl.so.4", "fork/build.sh"),
+        ("libglog.so.1", "fork/build.sh"),
+    ],
+)
+def test_a_library_that_is_gone_names_its_build(library, command):
+    words = f"{library}: cannot open shared object file: No such file or directory"
+    said = launch.missing(ImportError(words, name="caffe._caffe"))
+    assert said == f"the patched Caffe cannot be loaded ({words}): run {command}"
+
+
 def test_a_mistake_of_ours_is_no_missing_package(project):
     venv.create(project / ".venv", symlinks=True)
     done = start(project, "swwae.no_such")
@@ -256,9 +271,7 @@ def test_which_build_is_used(monkeypatch, tmp_path):
 def test_a_build_that_is_not_there_is_a_sentence(monkeypatch, tmp_path):
     monkeypatch.setattr(places, "CAFFE", tmp_path / "bin/caffe")
     monkeypatch.delenv("CAFFE_BUILD", raising=False)
-    with pytest.raises(
-        UserError, match="run fork/build.sh, or for GPUs .* --cuda"
-    ):
+    with pytest.raises(UserError, match="run fork/build.sh, or for GPUs .* --cuda"):
         places.require_caffe()
     monkeypatch.setenv("CAFFE_BUILD", "somewhere")
     with pytest.raises(UserError, match="CAFFE_BUILD is somewhere, where there is no"):
