@@ -104,7 +104,7 @@ def _announce(
         [
             *((name, _environment_text(ENGINES[name])) for name in plan.engines),
             *((f"stage {stage}", text) for stage, text in lengths.items()),
-            *([("trains on", device)] if device else []),
+            *([("cards", device)] if device else []),
             ("at once", f"{parallel}, of one thread each"),
             ("logs", f"{relative(plan.out)}/seed*/logs"),
         ],

@@ -26,6 +26,7 @@ from swwae.base.locks import Held, locked
 from swwae.base.program import FAILED, INTERRUPTED
 from swwae.base.progress import Display, duration
 from swwae.base.project import ROOT, relative
+from swwae.engine.log import fatal_messages
 
 POLL_INTERVAL = 0.2
 """Seconds between looks at the commands that run."""
@@ -310,11 +311,11 @@ def _launch(job: Job, gpu: int | None) -> subprocess.Popen[bytes]:
 
 
 def _last_line(log: Path) -> str:
-    """Returns the last line that a command wrote."""
+    """Returns the last line that a command wrote, or what Caffe ended it with."""
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
         lines = []
-    written = [line for line in lines if line.strip()]
+    written = fatal_messages(lines) or [line for line in lines if line.strip()]
     last = written[-1].strip() if written else "it said nothing"
     return f"{last} ({relative(log)})"

@@ -89,6 +89,13 @@ def test_a_failure_leaves_out_what_needs_it_and_nothing_else(make, tmp_path):
     assert "bad failed: wrong: the reason (" in said
 
 
+def test_caffes_last_words_are_the_reason(make):
+    line = "F1124 06:20:42.123456 77 syncedmem.cpp:9] Check failed: out of memory"
+    bad = make("bad", command=f"echo '{line}'; echo '*** stack trace: ***'; exit 134")
+    _, said = run([bad])
+    assert "bad failed: Check failed: out of memory (" in said
+
+
 def test_what_needs_a_job_that_is_done_again_is_asked_again(make, tmp_path):
     """As when weights were trained anew: what was made of the old ones is stale."""
     jobs = [make("a"), make("b", "a"), make("c", "b"), make("other")]

@@ -14,6 +14,7 @@ CARDS = {
 
 DEVICE_QUERY = """\
 [ "$1" = device_query ] && {
+  [ -n "${CUDA_VISIBLE_DEVICES-0}" ] || NO_GPU="no CUDA-capable device is detected"
   [ -z "$NO_GPU" ] || {
     echo "F1124 06:20:42.123456 77 common.cpp:9] $NO_GPU" >&2; exit 134; }
   wanted=$(echo "${2#--gpu=}" | sed 's/all/0 3/; s/,/ /g')
