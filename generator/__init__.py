@@ -10,7 +10,8 @@ network is made of), `networks` (the built-in ones) and `user_network` (a user's
 `schema`, `source` and `chain`), `variants` (how they are augmented), `mirror`,
 `encoder`, `decoder` and `ladder`, `stages` (which network each stage trains) with
 `inference` and `solvers`, `files` and `manifest` (where they go); `describe` and `draw`
-show a network; `request` and `generation` are what the command calls.
+show a network; `request` and `generation` are what the command calls; `caffe_build`
+finds the patched Caffe.
 """
 
 from collections.abc import Mapping, Sequence

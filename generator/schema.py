@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from . import caffe_build
 from .errors import UserError
 from .files import project_root
 from .layers import Enum, Fields
@@ -29,7 +30,7 @@ def message_class(name: str) -> type:
     not built."""
     from google.protobuf import descriptor_pool, message_factory
 
-    path = project_root() / "build/caffe/python/caffe/proto/caffe_pb2.py"
+    path = Path(caffe_build.folder(project_root()), "python/caffe/proto/caffe_pb2.py")
     try:
         source = path.read_text(encoding="utf-8")
     except OSError:
@@ -111,7 +112,7 @@ def upgraded(network, path: Path):
     """Returns the network in today's syntax, by Caffe's own upgrade."""
     from google.protobuf import text_format
 
-    program = project_root() / "build/caffe/bin/upgrade_net_proto_text"
+    program = Path(caffe_build.folder(project_root()), "bin/upgrade_net_proto_text")
     if not program.is_file():
         raise UserError(f"the patched Caffe is not built: run {BUILD}.")
     with tempfile.TemporaryDirectory() as folder:

@@ -19,6 +19,19 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 INSTALL_COMMAND = "tools/venv.sh"
 BUILD_COMMAND = "fork/build.sh"
+GPU_BUILD_COMMAND = BUILD_COMMAND + " --cuda"
+NOT_BUILT = "the patched Caffe is not built: run %s, or for GPUs %s" % (
+    BUILD_COMMAND,
+    GPU_BUILD_COMMAND,
+)
+CUDA_LIBRARIES = (
+    "libcuda.",
+    "libcudart",
+    "libcublas",
+    "libcudnn",
+    "libcurand",
+    "libnccl",
+)
 USER_ERROR = 2
 INTERRUPTED = 130
 
@@ -64,10 +77,11 @@ def missing(error):
     package = (error.name or "").partition(".")[0]
     if package in ("caffe", "_caffe"):
         if isinstance(error, ModuleNotFoundError):
-            return "the patched Caffe is not built: run " + BUILD_COMMAND
+            return NOT_BUILT
+        of_gpus = any(name in str(error) for name in CUDA_LIBRARIES)
         return "the patched Caffe cannot be loaded (%s): run %s" % (
             error,
-            BUILD_COMMAND,
+            GPU_BUILD_COMMAND if of_gpus else BUILD_COMMAND,
         )
     if package in ("swwae", "generator", ""):
         return None

@@ -96,16 +96,22 @@ class Run:
         """
         return self._trained(stage).final_weights
 
-    def model(self, stage: int | None = None, depth: int | None = None) -> Model:
-        """Returns the network with the weights that a stage left, on the CPU.
+    def model(
+        self,
+        stage: int | None = None,
+        depth: int | None = None,
+        gpu: int | None = None,
+    ) -> Model:
+        """Returns the network with the weights that a stage left.
 
         stage: None for the newest one of this variant that has finished; stages 1 and 2
         have the layerwise variant's network. depth: the macro-layer to decode from;
-        None: the run's. Raises UserError where no such stage has finished.
+        None: the run's. gpu: that it computes on; None: the CPU. Raises UserError where
+        no such stage has finished, and as Model does.
         """
         trained = self._trained(stage)
         depth = trained.depth if depth is None else depth
-        return Model(trained.net, trained.variant, depth, trained.final_weights)
+        return Model(trained.net, trained.variant, depth, trained.final_weights, gpu)
 
     def _trained(self, stage: int | None) -> Stage:
         return self._chosen(

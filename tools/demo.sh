@@ -24,7 +24,10 @@ else
   images=
 fi
 
-fork/build.sh
+# The build that is used: that for GPUs, where there is one.
+cuda=
+[ ! -x build/caffe-cuda/bin/caffe ] || cuda=--cuda
+fork/build.sh $cuda
 data/fashion_mnist/create.py
 
 # One thread each: three trainings run at a time below, which fill two or three cores.

@@ -7,7 +7,10 @@ cd "$(dirname "$(dirname "$(readlink -f "$0")")")"
 case " $* " in
   *" --help "* | *" -h "* | *" --tables "*) ;;
   *)
-    fork/build.sh
+    # The build that is used: that for GPUs, where there is one.
+    cuda=
+    [ ! -x build/caffe-cuda/bin/caffe ] || cuda=--cuda
+    fork/build.sh $cuda
     data/fashion_mnist/create.py
     ;;
 esac

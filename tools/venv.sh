@@ -11,11 +11,21 @@ python=/usr/bin/python3
 stamp=.venv/.made-from
 wanted=$(cat setup.py tools/venv.sh | sha256sum)
 
-# An environment holds absolute paths, so it belongs to one place.
-pycaffe=$PWD/build/caffe/python
+# An environment holds absolute paths, so it belongs to one place. When its Python
+# starts, it asks the checkout which build is used.
+chooser=$PWD/generator/caffe_build.py
+chooser=${chooser//\\/\\\\}
+chooser=${chooser//\'/\\\'}
+pycaffe="import os, runpy; chooser = '$chooser'; os.path.exists(chooser) and\
+ runpy.run_path(chooser)['add_to_path']()"
 pth=$(echo .venv/lib/python3*/site-packages)/pycaffe.pth
 here=
-[ -f "$pth" ] && [ "$(cat "$pth")" = "$pycaffe" ] && here=yes
+case $(cat "$pth" 2>/dev/null || true) in
+  "$pycaffe") here=yes ;;
+  "$PWD/build/caffe/python")  # as it was before there were builds to choose from
+    here=yes
+    echo "$pycaffe" >"$pth" ;;
+esac
 
 [ -n "$here" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && exit 0
 

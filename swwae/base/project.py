@@ -7,20 +7,31 @@ solver are `swwae.runs.run.Run`'s.
 import os
 from pathlib import Path
 
-from swwae.launch import BUILD_COMMAND, INSTALL_COMMAND, ROOT
+from generator import caffe_build
+from generator.errors import UserError
+from swwae.launch import (
+    BUILD_COMMAND,
+    GPU_BUILD_COMMAND,
+    INSTALL_COMMAND,
+    NOT_BUILT,
+    ROOT,
+)
 
 __all__ = [
     "BUILD_COMMAND",
     "CAFFE",
+    "GPU_BUILD_COMMAND",
     "INSTALL_COMMAND",
     "ROOT",
     "RUNS",
     "locate",
     "relative",
+    "require_caffe",
 ]
 
-CAFFE = ROOT / "build" / "caffe" / "bin" / "caffe"
-"""The program of the patched Caffe."""
+CAFFE = Path(caffe_build.folder()) / "bin" / "caffe"
+"""The program of the patched Caffe: build/caffe-cuda's where that is built, else
+build/caffe's, unless CAFFE_BUILD says otherwise."""
 
 RUNS = ROOT / os.environ.get("RUNS_DIR", "runs")
 """Where runs go: runs/, unless RUNS_DIR says otherwise (the quick demo's do)."""
@@ -37,3 +48,15 @@ def locate(path: Path | str) -> Path:
     project either; else relative to the project's root."""
     path = Path(path).expanduser()
     return ROOT / path if not path.exists() and (ROOT / path).exists() else path
+
+
+def require_caffe() -> None:
+    """Raises UserError where the program of the patched Caffe is not there."""
+    if CAFFE.is_file():
+        return
+    if chosen := os.environ.get("CAFFE_BUILD"):
+        raise UserError(
+            f"CAFFE_BUILD is {chosen}, where there is no bin/caffe: give the folder of"
+            " a build, such as build/caffe, or leave it out of the environment."
+        )
+    raise UserError(NOT_BUILT)

@@ -15,15 +15,17 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from generator.errors import UserError
 from generator.rates import Figures
 from generator.variants import find_variant
 from swwae.base.arguments import at_least, number
 from swwae.base.files import check_writable, require_file, write_json
-from swwae.base.project import BUILD_COMMAND, CAFFE, relative
+from swwae.base.project import relative, require_caffe
 from swwae.base.tables import print_summary
-from swwae.commands import options
-from swwae.engine import devices
+from swwae.commands.options import (
+    add_gpu_argument,
+    add_tuning_arguments,
+    chosen_gpu,
+)
 from swwae.engine.trial import reconstructions
 from swwae.nets import data_layers, network
 from swwae.runs.run import Run
@@ -62,8 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     variant = find_variant(options.variant)
     has_target = options.target is not None or options.ratio is not None
     check_variant(variant, has_target)
-    if not CAFFE.is_file():
-        raise UserError(f"the patched Caffe is not built: run {BUILD_COMMAND}")
+    require_caffe()
     if options.json:
         check_writable(options.json)
     read_rates_file(options.net)  # refuses what could not be written to in the end
@@ -78,8 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     shapes, comparison = starting_layers(
         first, net, joint.network, source, chosen=options.weights is not None
     )
-    gpu = None if options.gpu is None else str(options.gpu)
-    gpus, device = devices.choose(CAFFE, gpu)
+    gpu, device = chosen_gpu(options.gpu)
     batch = data_layers.batch_size(net)
     images = f" of {batch} images" if batch else ""
     print_summary(
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
         source,
         options.batches,
         options.seed,
-        gpus[0] if gpus else None,
+        gpu,
     )
     losses = reconstructions(net)
     classification = classification_loss(net, raw)
@@ -154,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    options.add_tuning_arguments(
+    add_tuning_arguments(
         parser, weights="measure with this .caffemodel (default: stage 2)"
     )
     parser.add_argument("--variant", default="swwae-all", help="default: %(default)s")
@@ -178,12 +178,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="R",
         help="every weighted loss over the classification loss",
     )
-    parser.add_argument(
-        "--gpu",
-        type=at_least(0),
-        metavar="N",
-        help="a GPU's number (default: the first GPU, the CPU where there is none)",
-    )
+    add_gpu_argument(parser)
     return parser
 
 

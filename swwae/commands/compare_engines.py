@@ -3,6 +3,7 @@ nothing through every stage, and tests of what the trainings end with.
 
     tools/compare_engines.py
     tools/compare_engines.py --engines DIRECT,DNNL --seeds 8 --json engines.json
+    tools/compare_engines.py --engines DNNL,GPU
 
 Runs what is missing, and goes on where it was. docs/performance.md says how to read
 the table.
@@ -11,6 +12,7 @@ the table.
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from generator.derived import epochs_text, parse_epochs
@@ -18,9 +20,10 @@ from generator.errors import UserError
 from swwae.base.arguments import at_least
 from swwae.base.files import check_writable, write_json
 from swwae.base.program import FAILED
-from swwae.base.project import BUILD_COMMAND, CAFFE, ROOT, relative
+from swwae.base.project import CAFFE, ROOT, relative, require_caffe
 from swwae.base.tables import print_summary
-from swwae.commands.options import add_jobs_argument
+from swwae.commands.options import add_gpus_argument, add_jobs_argument
+from swwae.engine import devices
 from swwae.experiments import paired_tests
 from swwae.experiments.engine_results import (
     any_significant,
@@ -29,7 +32,7 @@ from swwae.experiments.engine_results import (
     table_legend,
     verdict,
 )
-from swwae.experiments.engines import ENGINES, EPOCHS, EngineComparison
+from swwae.experiments.engines import ENGINES, EPOCHS, OF_GPUS, EngineComparison
 from swwae.experiments.jobs import Schedule, exclusive_folder, run_silently
 
 PROGRAM = "compare_engines.py"
@@ -42,10 +45,16 @@ MOST_SEEDS = 1000
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
+    gpu_engines = [name for name in options.engines if name in OF_GPUS]
+    if options.gpu and not gpu_engines:
+        raise UserError(
+            f"--gpu goes with the engines {' and '.join(OF_GPUS)};"
+            f" {' and '.join(options.engines)} compute on the CPU."
+        )
     if options.json:
         check_writable(options.json)
-    if not CAFFE.is_file():
-        raise UserError(f"the patched Caffe is not built: run {BUILD_COMMAND}")
+    require_caffe()
+    gpus, device = _choose_gpus(options.gpu, gpu_engines)
     plan = EngineComparison(
         (ROOT / options.out).resolve(),
         options.net,
@@ -53,21 +62,40 @@ def main(arguments: list[str] | None = None) -> int:
         options.engines,
         options.seeds,
         parse_epochs(options.epochs) if options.epochs else dict(EPOCHS),
+        gpus,
     )
     plan.check_build()
     python = relative(Path(sys.executable))
     run_silently([python, "-m", "generator", *plan.generator_arguments()])
     plan.check_data()
     if options.dry_run:
-        _announce(plan, Schedule(plan.jobs, options.jobs), options.jobs)
+        _announce(plan, Schedule(plan.jobs, options.jobs), options.jobs, device)
         return 0
     command = shlex.join([f"tools/{PROGRAM}", *arguments])
     with exclusive_folder(plan.out, PROGRAM):
-        return _train_and_compare(plan, options.jobs, options.json, command)
+        return _train_and_compare(plan, options.jobs, device, options.json, command)
 
 
-def _announce(plan: EngineComparison, schedule: Schedule, parallel: int) -> None:
-    """Prints what will be run, before it is."""
+def _choose_gpus(wanted: str | None, engines: Sequence[str]) -> tuple[list[int], str]:
+    """Returns the GPUs that trainings of these engines run on in turn, and them in
+    words; none without such engines. UserError where there is no GPU."""
+    if not engines:
+        return [], ""
+    if wanted is None:
+        gpus, device = devices.choose(CAFFE, None)
+        if gpus:
+            return gpus, device
+    who = f"the engine {engines[0]} computes on a GPU"
+    others = [name for name in ENGINES if name not in OF_GPUS]
+    return devices.require(
+        CAFFE, wanted or "all", who, f"engines of the CPU are {', '.join(others)}"
+    )
+
+
+def _announce(
+    plan: EngineComparison, schedule: Schedule, parallel: int, device: str
+) -> None:
+    """Prints what will be run, before it is. device: of OF_GPUS, in words."""
     count, remaining = len(plan.jobs), len(schedule.remaining)
     lengths = plan.training_lengths()
     print_summary(
@@ -76,6 +104,7 @@ def _announce(plan: EngineComparison, schedule: Schedule, parallel: int) -> None
         [
             *((name, _environment_text(ENGINES[name])) for name in plan.engines),
             *((f"stage {stage}", text) for stage, text in lengths.items()),
+            *([("cards", device)] if device else []),
             ("at once", f"{parallel}, of one thread each"),
             ("logs", f"{relative(plan.out)}/seed*/logs"),
         ],
@@ -87,11 +116,18 @@ def _environment_text(environment: dict[str, str]) -> str:
 
 
 def _train_and_compare(
-    plan: EngineComparison, parallel: int, json_file: Path | None, command: str
+    plan: EngineComparison,
+    parallel: int,
+    device: str,
+    json_file: Path | None,
+    command: str,
 ) -> int:
-    """Runs what is missing, and prints what the tests say; returns the exit code."""
+    """Runs what is missing, and prints what the tests say; returns the exit code.
+
+    device: of OF_GPUS, in words.
+    """
     schedule = Schedule(plan.jobs, parallel)
-    _announce(plan, schedule, parallel)
+    _announce(plan, schedule, parallel, device)
     result = schedule.run()
     if fault := result.fault(", so nothing is compared"):
         print(f"{PROGRAM}: {fault}", file=sys.stderr)
@@ -126,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
         default=("CAFFE", "DNNL"),
         metavar="NAME,NAME",
         help=f"two of {', '.join(ENGINES)}; DIRECT is DNNL without Winograd's"
-        " algorithm (default: CAFFE,DNNL)",
+        " algorithm, GPU and GPU-TF32 train on a card (default: CAFFE,DNNL)",
     )
     parser.add_argument(
         "--seeds",
@@ -141,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"how long stages are (default: {epochs_text(EPOCHS)})",
     )
     add_jobs_argument(parser)
+    add_gpus_argument(parser, "training with GPU or GPU-TF32")
     parser.add_argument(
         "--out",
         type=Path,

@@ -8,9 +8,7 @@ from generator.paper import TABLE_1_TRAIN_IMAGES
 from swwae.base.arguments import at_least
 from swwae.base.files import check_writable, write_json
 from swwae.base.progress import Counter
-from swwae.base.project import CAFFE
-from swwae.commands.options import add_model_arguments
-from swwae.engine import devices
+from swwae.commands.options import add_gpu_argument, add_model_arguments, chosen_gpu
 from swwae.evaluation import paper_table
 from swwae.evaluation.evaluate import describe, evaluation
 from swwae.evaluation.model import SCHEMES
@@ -50,9 +48,7 @@ def _arguments() -> argparse.Namespace:
         metavar="N",
         help="images at a time (default: what 2 GiB hold, at most 50)",
     )
-    parser.add_argument(
-        "--gpu", type=int, metavar="N", help="default: the first one, or the CPU"
-    )
+    add_gpu_argument(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also written here")
     parser.add_argument(
         "--compare",
@@ -72,14 +68,13 @@ def main() -> int:
     if options.json:
         check_writable(options.json)
     others = [r for path in options.compare or () for r in paper_table.read(path)]
-    gpu = None if options.gpu is None else str(options.gpu)
-    gpus, device = devices.choose(CAFFE, gpu)
+    gpu, device = chosen_gpu(options.gpu)
     model = SCHEMES[options.scheme](
         options.net,
         options.variant,
         options.depth,
         options.weights,
-        gpus[0] if gpus else None,
+        gpu,
     )
     planned = evaluation(
         model, options.split, options.images, options.seed, options.limit

@@ -13,12 +13,11 @@ import signal
 import sys
 from pathlib import Path
 
-from generator.errors import UserError
 from generator.rates import FAMILIES, Figures
-from swwae.base.arguments import at_least, gpu_list, number
+from swwae.base.arguments import at_least, number
 from swwae.base.files import check_writable, require_file, write_json
 from swwae.base.processes import cores
-from swwae.base.project import BUILD_COMMAND, CAFFE, ROOT, relative
+from swwae.base.project import CAFFE, ROOT, relative, require_caffe
 from swwae.commands import options
 from swwae.engine import devices
 from swwae.engine.trial import reconstructions
@@ -57,8 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--from must not be larger than --to")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the trials, too
     search = RateSearch(options.net, f"{options.family}-layerwise", 2)
-    if not CAFFE.is_file():
-        raise UserError(f"the patched Caffe is not built: run {BUILD_COMMAND}")
+    require_caffe()
     for path in filter(None, (options.plot, options.json)):
         check_writable(path)
     read_rates_file(options.net)  # refuses what could not be written to in the end
@@ -199,12 +197,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="rates that are tried at once, the cores divided among them",
     )
-    parser.add_argument(
-        "--gpu",
-        type=gpu_list,
-        metavar="LIST|all",
-        help="such as 0 or 0,1, one for each job in turn (default: the first GPU)",
-    )
+    options.add_gpus_argument(parser, "job")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE.png", help="draw the decreases"
     )

@@ -3,8 +3,10 @@
 import argparse
 from pathlib import Path
 
-from swwae.base.arguments import at_least
+from swwae.base.arguments import at_least, gpu_list
 from swwae.base.processes import cores
+from swwae.base.project import CAFFE
+from swwae.engine import devices
 from swwae.stages.request import DEFAULT_SEED
 
 
@@ -23,6 +25,36 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="a .caffemodel (default: what the variant's last stage left)",
+    )
+
+
+def add_gpu_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --gpu N, of what computes on one device; see `chosen_gpu`."""
+    parser.add_argument(
+        "--gpu",
+        type=at_least(0),
+        metavar="N",
+        help="a GPU's number (default: the first GPU, the CPU where there is none)",
+    )
+
+
+def chosen_gpu(number: int | None) -> tuple[int | None, str]:
+    """Returns what --gpu chose: a GPU's number, None for the CPU, and it in words.
+
+    Raises UserError where it is not there or cannot be used.
+    """
+    gpus, device = devices.choose(CAFFE, None if number is None else str(number))
+    return gpus[0] if gpus else None, device
+
+
+def add_gpus_argument(parser: argparse.ArgumentParser, what: str) -> None:
+    """Adds --gpu LIST|all, of what runs several processes. what: each GPU is for."""
+    parser.add_argument(
+        "--gpu",
+        type=gpu_list,
+        metavar="LIST|all",
+        help=f"such as 0 or 0,1, one for each {what} in turn (default: the first GPU,"
+        " the CPU where there is none)",
     )
 
 

@@ -1,10 +1,11 @@
 """Images above what a decoder makes of their features."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from swwae.base import files
-from swwae.commands.options import add_model_arguments
+from swwae.commands.options import add_gpu_argument, add_model_arguments, chosen_gpu
 from swwae.evaluation.model import Model
 from swwae.evaluation.reconstruct import load, reconstruct
 from swwae.images import grid, unseen
@@ -29,14 +30,17 @@ def main() -> int:
     parser.add_argument(
         "--scale", type=int, metavar="K", help="draw a pixel as K x K pixels"
     )
+    add_gpu_argument(parser)
     options = parser.parse_args()
     if options.out.suffix.lower() != ".png":
         parser.error(f"--out {options.out}: the picture is a .png")
     if options.scale is not None and not 1 <= options.scale <= 64:
         parser.error("--scale: 1 to 64")
     files.check_writable(options.out)
-    model = Model(options.net, options.variant, options.depth, options.weights)
+    gpu, device = chosen_gpu(options.gpu)
+    model = Model(options.net, options.variant, options.depth, options.weights, gpu)
     images = [load(model, name) for name in options.images]
+    print(f"{len(options.images)} images, on the {device}", file=sys.stderr)
     originals, copies, errors = reconstruct(model, images)
     scale = options.scale or grid.default_scale(originals[0].shape[1])
     rows = [

@@ -10,12 +10,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from generator.errors import UserError
 from generator.networks import NETWORKS
 from swwae.base.arguments import at_least
 from swwae.base.progress import duration
-from swwae.base.project import BUILD_COMMAND, CAFFE, ROOT, relative
-from swwae.commands.options import add_jobs_argument
+from swwae.base.project import CAFFE, ROOT, relative, require_caffe
+from swwae.commands.options import add_gpus_argument, add_jobs_argument
+from swwae.engine import devices
 from swwae.experiments.jobs import Schedule, exclusive_folder
 from swwae.experiments.measurements import NET
 from swwae.experiments.reproduction import LABELS, Reproduction
@@ -36,10 +36,14 @@ PROGRAM = "reproduce.sh"  # what people start, and see in errors
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
-    if not CAFFE.is_file():
-        raise UserError(f"the patched Caffe is not built: run {BUILD_COMMAND}")
+    require_caffe()
+    gpus, device = ([], "") if options.tables else devices.choose(CAFFE, options.gpu)
     plan = Reproduction(
-        (ROOT / options.out).resolve(), options.seeds, options.labels, options.max_iter
+        (ROOT / options.out).resolve(),
+        options.seeds,
+        options.labels,
+        options.max_iter,
+        gpus=gpus,
     )
     if options.tables:
         generate_networks(plan)
@@ -49,17 +53,20 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     command = shlex.join([f"tools/{PROGRAM}", *arguments])
     with exclusive_folder(plan.out, PROGRAM):
-        return _reproduce(plan, options.jobs, command)
+        return _reproduce(plan, options.jobs, device, command)
 
 
-def _reproduce(plan: Reproduction, parallel: int, command: str) -> int:
-    """Runs what is missing, and prints the tables; returns the exit code."""
+def _reproduce(plan: Reproduction, parallel: int, device: str, command: str) -> int:
+    """Runs what is missing, and prints the tables; returns the exit code.
+
+    device: in words.
+    """
 
     def announce(schedule: Schedule) -> None:
         count, remaining = len(plan.jobs), len(schedule.remaining)
         print(
             f"{NET}, seeds 1 to {plan.seeds}: {count:,} jobs, {count - remaining:,}"
-            f" done before; {parallel} at a time, logs in"
+            f" done before; {parallel} at a time, on the {device}, logs in"
             f" {relative(plan.out)}/seed*/logs",
             flush=True,
         )
@@ -104,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         f" {','.join(map(str, LABELS))})",
     )
     add_jobs_argument(parser)
+    add_gpus_argument(parser, "job")
     parser.add_argument(
         "--max-iter",
         type=at_least(1),

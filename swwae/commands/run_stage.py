@@ -12,12 +12,11 @@ import shlex
 import sys
 from pathlib import Path
 
-from generator.errors import UserError
 from swwae.base.arguments import at_least, gpu_list
 from swwae.base.program import failure
-from swwae.base.project import BUILD_COMMAND, CAFFE, relative
+from swwae.base.project import relative, require_caffe
 from swwae.runs.run import STAGES, Run
-from swwae.stages.request import Request
+from swwae.stages.request import MATH, Request
 
 PROGRAM = "run_stage.sh"
 """What people start, and see in errors."""
@@ -35,12 +34,17 @@ def main(arguments: list[str] | None = None) -> int:
         max_iter=options.max_iter,
         seed=options.seed,
         gpus=options.gpu,
+        math=options.math,
         force=options.force,
     )
     variant = options.variant or DEFAULT_VARIANT
     stage = Run(options.net, variant, options.stage, options.depth)
-    if not CAFFE.is_file():
-        raise UserError(f"the patched Caffe is not built: run {BUILD_COMMAND}")
+    if options.status:
+        from swwae.stages.status import print_status
+
+        print_status(stage)
+        return 0
+    require_caffe()
     from swwae.stages.initialise import initialise
     from swwae.stages.train import train
 
@@ -82,6 +86,13 @@ def _parser() -> argparse.ArgumentParser:
         help="such as 0 or 0,1 (default: the first GPU, the CPU where there is none)",
     )
     parser.add_argument(
+        "--math",
+        choices=MATH,
+        help="of a GPU's convolutions and matrix products: fp32, or tf32, whose factors"
+        " have 10 bits of mantissa (default: CAFFE_GPU_MATH in the environment, or"
+        " fp32)",
+    )
+    parser.add_argument(
         "--weights",
         type=Path,
         metavar="FILE",
@@ -101,5 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--force", action="store_true", help="start over, replacing the run's folder"
+    )
+    parser.add_argument(
+        "--status", action="store_true", help="run nothing: say how the stage stands"
     )
     return parser

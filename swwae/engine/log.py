@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from swwae.engine.cards import Card, parse_card
+
 SEPARATOR = "==== "
 """How the line begins that run_stage.sh puts before each session's output."""
 
@@ -76,7 +78,9 @@ class Fatal:
     message: str
 
 
-Event = Iteration | Output | LearningRate | BeginTest | Snapshot | Stopped | Fatal
+Event = (
+    Card | Iteration | Output | LearningRate | BeginTest | Snapshot | Stopped | Fatal
+)
 
 _NUMBER = r"([-+]?(?:nan|inf|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?))"
 _PREFIX = re.compile(r"([IWEF])\d{4,8} [\d:.]+ +\d+ [^\]]+\] ")
@@ -116,7 +120,7 @@ def parse_line(line: str) -> Event | None:
         return Snapshot(match[1])
     if text == "Optimization stopped early.":
         return Stopped()
-    return None
+    return parse_card(text) if text.startswith("GPU ") else None
 
 
 def fatal_messages(lines: Iterable[str]) -> list[str]:

@@ -16,6 +16,7 @@ from typing import TextIO
 
 from swwae.base.processes import end_with_parent
 from swwae.base.project import ROOT
+from swwae.engine.cards import Card
 from swwae.engine.log import (
     SEPARATOR,
     BeginTest,
@@ -42,7 +43,8 @@ class Outcome:
     code: of the process, negative for a signal's number; stopped: it was interrupted
     and has not done all iterations; fatal: Caffe's last words; not_finite: name,
     value and iteration of the loss that ended it; last: the last iteration whose losses
-    were displayed and finite; peak_memory: the most bytes it held, as of its last line.
+    were displayed and finite; peak_memory: the most bytes it held, as of its last line;
+    cards: the GPUs that it named, in order.
     """
 
     code: int = 0
@@ -52,6 +54,7 @@ class Outcome:
     last: int | None = None
     seconds: float = 0.0
     peak_memory: int | None = field(default=None, compare=False)  # varies
+    cards: list[Card] = field(default_factory=list)
 
 
 @dataclass
@@ -60,6 +63,7 @@ class _Monitor:
 
     progress: Progress
     on_snapshot: Callable[[Path], None]
+    on_cards: Callable[[list[Card]], None]
     outcome: Outcome
     block: Block | None = None
     tested: int = 0
@@ -81,10 +85,20 @@ class _Monitor:
             self.tested = event.iteration
         elif isinstance(event, Snapshot):
             self.on_snapshot(ROOT / event.path)
+        elif isinstance(event, Card):
+            self._add_card(event)
         elif isinstance(event, Fatal):
             self.outcome.fatal = event.message
         elif isinstance(event, Stopped):
             self.outcome.stopped = True
+
+    def _add_card(self, card: Card) -> None:
+        """Of two lines on one card, that counts which says more."""
+        known = {each.number: each for each in self.outcome.cards}
+        if card.number not in known or card.capability is not None:
+            known[card.number] = card
+        self.outcome.cards = [known[number] for number in sorted(known)]
+        self.on_cards(self.outcome.cards)
 
     def flush(self) -> None:
         """Shows what has come together: an iteration or a test."""
@@ -118,22 +132,28 @@ def train(
     log: Path,
     progress: Progress,
     on_snapshot: Callable[[Path], None],
+    on_cards: Callable[[list[Card]], None] = lambda cards: None,
+    environment: dict[str, str] | None = None,
 ) -> Outcome:
     """Runs `caffe train` in the project's root until it ends, appending to the log.
 
     Ctrl-C, SIGTERM and SIGHUP make Caffe finish its iteration, save a snapshot and
     end; a second one kills it. It ends likewise where nobody can read the progress any
     more. A loss that is not finite kills it. on_snapshot is called with the path of
-    every snapshot file when Caffe begins to write it.
+    every snapshot file when Caffe begins to write it, on_cards with the GPUs that it
+    has named so far. environment: settings beside our own.
     """
     outcome = Outcome()
-    monitor = _Monitor(progress, on_snapshot, outcome)
+    monitor = _Monitor(progress, on_snapshot, on_cards, outcome)
     start = monotonic()
     with log.open("a", encoding="utf-8", buffering=1) as file:
         time = datetime.now().astimezone().isoformat(timespec="seconds")
         file.write(f"{SEPARATOR}{time} {' '.join(command)}\n")
         try:
-            with running(command) as process, _forwarded_signals(process) as signals:
+            with (
+                running(command, environment) as process,
+                _forwarded_signals(process) as signals,
+            ):
                 unread = _follow(process, file, monitor)
                 monitor.flush()
                 outcome.code = process.wait()

@@ -16,6 +16,8 @@ from generator.errors import UserError
 from generator.names import DECODER, RECONSTRUCTION
 from swwae.base.files import whole_file
 from swwae.base.project import CAFFE, relative
+from swwae.engine import devices
+from swwae.engine.cards import Card
 from swwae.engine.log import (
     Fatal,
     Iteration,
@@ -52,6 +54,7 @@ class Trial:
         log = self.place.with_name(f"{self.place.name}.log")
         outputs: dict[str, float] = {}
         fatal = None
+        cards: dict[int, Card] = {}
         with (
             running(self._command(), self._environment) as process,
             log.open("w", encoding="utf-8") as file,
@@ -68,11 +71,15 @@ class Trial:
                     outputs[event.name] = event.value
                 elif isinstance(event, LearningRate):
                     yield outputs
+                elif isinstance(event, Card):
+                    cards[event.number] = event
                 elif isinstance(event, Fatal):
                     fatal = event.message.strip()
             code = process.wait()
         if code and not self.stopped:
-            reason = fatal or f"exit code {code}"
+            reason = f"exit code {code}"
+            if fatal:
+                reason = _explained(fatal, list(cards.values()))
             if code == -signal.SIGKILL:
                 reason = "it was killed, as is done when memory runs out"
             raise UserError(f"Caffe stopped: {reason}. The log is {relative(log)}.")
@@ -110,6 +117,19 @@ class Trial:
             return {}
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         return dict.fromkeys(names, str(self.threads))
+
+
+def _explained(fatal: str, cards: list[Card]) -> str:
+    """Returns Caffe's last words, or what they mean of the GPUs that it named."""
+    if devices.is_out_of_memory(fatal):
+        which = " and ".join(map(str, cards)) or "the GPU"
+        known = [card.megabytes for card in cards if card.megabytes]
+        has = f", which has {min(known):,} MB," if known else ""
+        return (
+            f"{which}{has} ran out of memory: let less compute there at once, or make"
+            " batch_size in the network's training data layer smaller"
+        )
+    return devices.explained(CAFFE, fatal, cards) or fatal
 
 
 @dataclass(frozen=True)

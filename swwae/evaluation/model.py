@@ -14,13 +14,14 @@ from caffe.proto import caffe_pb2
 from generator import names
 from generator.errors import UserError
 from generator.variants import find_variant
+from swwae.base.processes import holds_gpu
 from swwae.base.project import CAFFE, locate, relative
 from swwae.engine import devices
 from swwae.evaluation.reconstruct import Output, batches, load, reconstruct
 from swwae.images.arrays import Images, planes, stacked
 from swwae.images.database import Database, database
 from swwae.images.preprocessing import Preprocessing
-from swwae.nets import network, weights
+from swwae.nets import memory, network, weights
 from swwae.nets.convolution import converted, network_file, transposed_layers
 from swwae.nets.deployed import (
     Deployed,
@@ -36,6 +37,9 @@ BATCH_BYTES = 2 << 30
 """For a batch's blobs: a small GPU holds them beside the weights."""
 
 LARGEST_BATCH = 50
+
+ELSEWHERE = "end what else computes there, or take another GPU, or the CPU"
+"""What to do where a GPU's memory does not even do for one image."""
 
 
 class Reconstructions(NamedTuple):
@@ -99,8 +103,10 @@ class Model:
         if gpu is not None:
             devices.choose(CAFFE, str(gpu))  # Caffe itself would end the process
         self._gpu = gpu
+        self._largest = 0  # values of the largest batch that the GPU has held
         self._described = self._describe(run)
         fitting = self._fitting()
+        self._check_context()
         # Only now: what is above builds the network in a child, which a process that
         # has begun to use a GPU cannot fork, and takes seconds to spawn.
         self._enter_mode()
@@ -108,6 +114,8 @@ class Model:
         values = sum(blob.count for blob in self._net.blobs.values())
         image = self._net.blobs[self._described.blob]
         self._growth = 4 * values / prod(image.shape)
+        blobs = (blob for each in self._net.params.values() for blob in each)
+        self._parameters = 4 * sum(blob.count for blob in blobs)
         self._others: dict[int, Model] = {}
 
     def __repr__(self) -> str:
@@ -230,10 +238,54 @@ class Model:
         return replace(found, preprocessing=self.preprocessing)
 
     def batch_size(self, shape: tuple[int, int, int]) -> int:
-        """Returns how many images (C, H, W) BATCH_BYTES hold at a time, at most
-        LARGEST_BATCH."""
-        fitting = BATCH_BYTES / (self._growth * prod(shape))
-        return int(min(max(fitting, 1), LARGEST_BATCH))
+        """Returns how many images (C, H, W) BATCH_BYTES hold at a time, or what is free
+        of the GPU's memory, at most LARGEST_BATCH."""
+        room = BATCH_BYTES
+        if (free := self._free_memory()) is not None:
+            room = min(room, free - memory.workspace() + self._held())
+        return int(min(max(room / (self._growth * prod(shape)), 1), LARGEST_BATCH))
+
+    def _held(self) -> float:
+        """Returns the bytes that the GPU holds of the network, about; without its
+        parameters before the first batch, which takes them there."""
+        return self._growth * self._largest - (0 if self._largest else self._parameters)
+
+    def _free_memory(self) -> int | None:
+        return None if self._gpu is None else devices.free_memory(self._gpu)
+
+    def _check_context(self) -> None:
+        """Raises UserError where not even CUDA itself fits: Caffe would end the
+        process."""
+        free = self._free_memory()
+        if free is not None and free < memory.CONTEXT and not holds_gpu():
+            raise UserError(
+                f"GPU {self._gpu} has {free >> 20:,} MB of its memory free, less than"
+                f" the {memory.CONTEXT >> 20:,} MB that CUDA takes, about; {ELSEWHERE}."
+            )
+
+    def _check_memory(self, shape: tuple[int, ...]) -> None:
+        """Raises UserError where a batch (N, C, H, W) is too large for the GPU: Caffe
+        would end the process."""
+        count, one = shape[0], prod(shape[1:])
+        if self._gpu is None or count * one <= self._largest:
+            return
+        free = self._free_memory()
+        needed = self._growth * count * one
+        if free is not None and needed > free + self._held():
+            fitting = int((free + self._held()) / (self._growth * one))
+            size = "x".join(map(str, shape[1:]))
+            mend = (
+                f"take at most {fitting} at a time (--batch)"
+                if fitting > 0
+                else ELSEWHERE
+            )
+            raise UserError(
+                f"GPU {self._gpu} has {free >> 20:,} MB of its memory free, and"
+                f" {self.net} {self.variant.name} takes about"
+                f" {int(needed - self._held()) >> 20:,} MB more (an estimate) for"
+                f" {count} images of {size} at a time; {mend}."
+            )
+        self._largest = count * one
 
     def __call__(self, data: np.ndarray) -> Output:
         """Returns the probabilities and reconstructions of a batch.
@@ -267,6 +319,7 @@ class Model:
     def _forward(self, data: np.ndarray) -> dict[str, np.ndarray]:
         """Returns what the network yields, by blob, until it is called again."""
         self._enter_mode()  # of this thread, or after another model's
+        self._check_memory(data.shape)
         image = self._net.blobs[self._described.blob]
         image.reshape(*data.shape)
         image.data[...] = data * self._described.transformation.scale

@@ -94,6 +94,7 @@ def as_json(
         "net": plan.name,
         "variant": plan.variant,
         "engines": {name: ENGINES[name] for name in plan.engines},
+        "gpus": plan.cards(),
         "seeds": plan.seeds,
         "epochs": {str(stage): epochs for stage, epochs in plan.epochs.items()},
         "host": provenance.host(),

@@ -5,10 +5,11 @@ A seed and an engine have runs of their own in <out>/seed<S>-<engine>/<net>/….
 networks are evaluated with one engine, the stock one: it is training that is compared.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from generator.derived import epochs_text
 from generator.errors import UserError
@@ -24,16 +25,23 @@ from swwae.experiments.training_jobs import evaluation_job, iterations_of, train
 from swwae.nets import network
 from swwae.runs.run import Run
 from swwae.stages import sources
+from swwae.stages.request import MATH_SETTING
 
 ENGINES = {
     "CAFFE": {"CAFFE_ENGINE": "CAFFE"},
     "DNNL": {"CAFFE_ENGINE": "DNNL", "CAFFE_DNNL_WINOGRAD": "1"},
     "DIRECT": {"CAFFE_ENGINE": "DNNL", "CAFFE_DNNL_WINOGRAD": "0"},
+    "GPU": {MATH_SETTING: "fp32"},
+    "GPU-TF32": {MATH_SETTING: "tf32"},
 }
 """Name -> the environment of its trainings (fork/README.md)."""
 
+OF_ONEDNN = ("DNNL", "DIRECT")
+
+OF_GPUS = ("GPU", "GPU-TF32")
+
 ON_THE_CPU = {"CUDA_VISIBLE_DEVICES": ""}
-"""In every job's environment: the engines are the CPU's."""
+"""In the environment of every job but the trainings of OF_GPUS."""
 
 ONEDNN_LIBRARY = b"libdnnl"
 """What a Caffe with oneDNN is linked with."""
@@ -63,7 +71,8 @@ class EngineComparison:
     """Everything that one command runs.
 
     out: folder of the runs; net: a built-in network, which is trained under another
-    name for other epochs by stage; engines: two of ENGINES; seeds: 1 to this number.
+    name for other epochs by stage; engines: two of ENGINES; seeds: 1 to this number;
+    gpus: numbers of those that the trainings of OF_GPUS have in turn.
     Raises UserError for a network or variant that there is not.
     """
 
@@ -73,6 +82,7 @@ class EngineComparison:
     engines: tuple[str, str]
     seeds: int
     epochs: dict[int, float] = field(default_factory=lambda: dict(EPOCHS))
+    gpus: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         find_network(self.net)
@@ -112,7 +122,9 @@ class EngineComparison:
     # --- checks
 
     def check_build(self) -> None:
-        """Raises UserError where the build has no second engine."""
+        """Raises UserError where the build lacks an engine of the CPU's."""
+        if not set(OF_ONEDNN).intersection(self.engines):
+            return
         built = list((CAFFE.parents[1] / "lib").glob("libcaffe.so*"))
         if built and not any(ONEDNN_LIBRARY in path.read_bytes() for path in built):
             raise UserError(
@@ -138,8 +150,8 @@ class EngineComparison:
                 raise UserError(
                     f"{both[0].title} of seed {seed} ended with the same weights bit"
                     f" for bit with {first} and {second}, so they are one engine here"
-                    " (DNNL and DIRECT are, without AVX-512): there is nothing to"
-                    " compare."
+                    " (DNNL and DIRECT are, without AVX-512, GPU and GPU-TF32 below"
+                    " compute capability 8.0): there is nothing to compare."
                 )
 
     def training_lengths(self) -> dict[int, str]:
@@ -163,14 +175,16 @@ class EngineComparison:
         jobs: list[Job] = []
         for (seed, engine), chain in self._chains().items():
             source = None
+            on_gpus = engine in OF_GPUS
             for stage in chain:
                 jobs.append(
                     training_job(
                         stage,
                         source,
                         seed,
-                        environment=ENGINES[engine] | ON_THE_CPU,
+                        environment=ENGINES[engine] | ({} if on_gpus else ON_THE_CPU),
                         build=build,
+                        gpus=self.gpus if on_gpus else (),
                     )
                 )
                 source = stage
@@ -211,6 +225,14 @@ class EngineComparison:
             [row for row in rows if row["engine"] == engine] for engine in self.engines
         )
         return {n: ([r[n] for r in first], [r[n] for r in second]) for n in names}
+
+    def cards(self) -> dict[str, Any]:
+        """Returns what the runs' status says of GPUs, of each engine that has one."""
+        found = {
+            engine: self.chain(1, engine)[-1].status().get("gpu")
+            for engine in self.engines
+        }
+        return {engine: record for engine, record in found.items() if record}
 
     def warnings(self) -> list[str]:
         """Returns what trainings have warned of."""

@@ -26,6 +26,7 @@ from swwae.base.locks import Held, locked
 from swwae.base.program import FAILED, INTERRUPTED
 from swwae.base.progress import Display, duration
 from swwae.base.project import ROOT, relative
+from swwae.engine.log import fatal_messages
 
 POLL_INTERVAL = 0.2
 """Seconds between looks at the commands that run."""
@@ -43,7 +44,8 @@ class Job:
     jobs before it. cost: how much work it is, in a unit that all jobs share.
     environment: of the command, added to this process's. progress: how much of it has
     been done, 0 to 1, while it runs. restart_options: added to the command where
-    must_restart says that it cannot go on with what is there.
+    must_restart says that it cannot go on with what is there. gpus: numbers of those
+    that it may run on, one of which it is given by --gpu; () leaves that to it.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Job:
     progress: Callable[[], float] = lambda: 0.0
     restart_options: Sequence[str] = ()
     must_restart: Callable[[], bool] = lambda: False
+    gpus: Sequence[int] = ()
 
 
 @dataclass
@@ -109,6 +112,7 @@ class Schedule:
         self._done: set[str] = set()
         self._update_done(set(self._jobs))
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._gpus: dict[str, int] = {}  # of those that run on one
         self._result = ScheduleResult()
         self._began = monotonic()
         self._work_before = self._work_done()
@@ -183,6 +187,7 @@ class Schedule:
             if process.poll() is None:
                 continue
             del self._running[name]
+            self._gpus.pop(name, None)
             job = self._jobs[name]
             if process.returncode == 0 and job.is_done():
                 self._done.add(name)
@@ -203,7 +208,15 @@ class Schedule:
             elif self._done.issuperset(job.needs):
                 if len(self._running) >= self._parallel:
                     return
-                self._running[job.name] = _launch(job)
+                self._running[job.name] = _launch(job, self._choose_gpu(job))
+
+    def _choose_gpu(self, job: Job) -> int | None:
+        """Returns the GPU of the fewest jobs, the first of several; None: no GPU."""
+        if not job.gpus:
+            return None
+        busy = list(self._gpus.values())
+        self._gpus[job.name] = min(job.gpus, key=busy.count)
+        return self._gpus[job.name]
 
     def _end_running(self) -> None:
         """Lets the commands save what they have, as on Ctrl-C, and waits for them."""
@@ -273,9 +286,10 @@ def run_silently(command: Sequence[str]) -> None:
         raise UserError(f"`{' '.join(command)}` failed: {reason}")
 
 
-def _launch(job: Job) -> subprocess.Popen[bytes]:
+def _launch(job: Job, gpu: int | None) -> subprocess.Popen[bytes]:
     """In a process group of its own, so that Ctrl-C reaches it through us alone."""
-    command = [*job.command, *(job.restart_options if job.must_restart() else ())]
+    command = [*job.command, *(() if gpu is None else ("--gpu", str(gpu)))]
+    command += job.restart_options if job.must_restart() else ()
     try:
         job.log.parent.mkdir(parents=True, exist_ok=True)
         with job.log.open("ab") as log:
@@ -297,11 +311,11 @@ def _launch(job: Job) -> subprocess.Popen[bytes]:
 
 
 def _last_line(log: Path) -> str:
-    """Returns the last line that a command wrote."""
+    """Returns the last line that a command wrote, or what Caffe ended it with."""
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
         lines = []
-    written = [line for line in lines if line.strip()]
+    written = fatal_messages(lines) or [line for line in lines if line.strip()]
     last = written[-1].strip() if written else "it said nothing"
     return f"{last} ({relative(log)})"

@@ -66,7 +66,7 @@ class Reproduction:
 
     out: folder of the runs; seeds: 1 to this number; labels: numbers of them, () for
     none; limit: iterations of every stage, for a trial; None: the whole. epochs,
-    base_lr: by stage, of FULL.
+    base_lr: by stage, of FULL. gpus: numbers of those that the jobs run on in turn.
     """
 
     out: Path
@@ -77,6 +77,7 @@ class Reproduction:
     few_labels_variants: Sequence[str] = FEW_LABELS_VARIANTS
     epochs: dict[int, float] = field(default_factory=lambda: dict(EPOCHS))
     base_lr: dict[int, float] = field(default_factory=lambda: dict(BASE_LR))
+    gpus: Sequence[int] = ()
 
     # --- networks, databases, models
 
@@ -226,7 +227,7 @@ class Reproduction:
         source = self._source(run)
         if source is not None:
             self._add_training(found, source, seed)
-        job = training_job(run, source, seed, self.limit)
+        job = training_job(run, source, seed, self.limit, gpus=self.gpus)
         found.setdefault(job.name, job)
 
     @staticmethod
@@ -246,6 +247,7 @@ class Reproduction:
             measurement.images,
             measurement.depth,
             drawn=self.limit is not None,
+            gpus=self.gpus,
         )
 
 

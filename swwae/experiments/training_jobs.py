@@ -2,7 +2,7 @@
 run. Every job computes with one thread.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from generator.errors import UserError
@@ -36,13 +36,14 @@ def training_job(
     limit: int | None = None,
     environment: Mapping[str, str] | None = None,
     build: str | None = None,
+    gpus: Sequence[int] = (),
 ) -> Job:
     """Returns the job of a stage that starts from the final weights of `source`.
 
     limit: of its iterations, in a trial. environment: of the command, besides what
     every job has. build: the fork that it must be trained with
-    (`provenance.versions`), None for any. Raises UserError where the stage's solver
-    has not been generated.
+    (`provenance.versions`), None for any. gpus: as in Job, for a stage that trains.
+    Raises UserError where the stage's solver has not been generated.
     """
     command = ["tools/run_stage.sh", str(run.stage), "--net", run.net]
     command += ["--variant", run.variant, "--seed", str(seed)]
@@ -65,6 +66,7 @@ def training_job(
         progress=lambda: min(1.0, _current_iteration(run) / max(1, iterations)),
         restart_options=("--force",),
         must_restart=must_restart,
+        gpus=() if run.stage == 1 else gpus,
     )
 
 
@@ -98,12 +100,13 @@ def evaluation_job(
     depth: int | None = None,
     drawn: bool = False,
     environment: Mapping[str, str] | None = None,
+    gpus: Sequence[int] = (),
 ) -> Job:
     """Returns the job of tools/evaluate.py on a run, recorded beside its weights.
 
     is_done: whether there is such a result. images: how many; drawn: whether by
-    --images. depth: that is decoded from, None for the default. environment: as in
-    `training_job`.
+    --images. depth: that is decoded from, None for the default. environment, gpus: as
+    in `training_job`.
     """
     command = ["tools/evaluate.py", "--net", run.net, "--variant", run.variant]
     described = "" if depth is None else f", from {depth}"
@@ -123,6 +126,7 @@ def evaluation_job(
         needs=(training_name(run),),
         cost=EVALUATION_COST * images,
         environment=_environment(run, environment),
+        gpus=gpus,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from generator.errors import UserError
 from swwae.base.project import ROOT, relative
+from swwae.engine import cards
 from swwae.images.database import Database
 from swwae.images.preprocessing import Preprocessing
 from swwae.nets import data_layers, network
@@ -116,6 +117,7 @@ def provenance(stage: Stage) -> list[tuple[str, str]]:
         ("resumed from iterations", text(status.get("resumed_from"))),
         ("seed", status.get("seed")),
         ("device", status.get("device")),
+        *cards.describe(status.get("gpu")),
         ("host", text(status.get("host"))),
     ]
     for name, version in mapping(status.get("versions")).items():

@@ -4,7 +4,8 @@ import shutil
 import signal
 from pathlib import Path
 
-from swwae.base.project import relative
+from swwae.base.project import CAFFE, relative
+from swwae.engine import devices
 from swwae.engine.process import Outcome
 from swwae.runs.run import Run
 
@@ -15,6 +16,8 @@ def caffe_fault(run: Run, outcome: Outcome) -> str | None:
         return None
     log = f"The log is {relative(run.log)}."
     if outcome.fatal:
+        if why := devices.explained(CAFFE, outcome.fatal, outcome.cards):
+            return f"Caffe stopped: {why}. {log}"
         space = ""
         if "SerializeToOstream" in outcome.fatal:
             space = f" ({free_space(run.folder)})"

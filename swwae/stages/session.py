@@ -13,11 +13,14 @@ from generator.variants import find_variant
 from swwae.base.files import whole_file
 from swwae.base.program import INTERRUPTED, failure
 from swwae.base.project import CAFFE, ROOT, relative
-from swwae.engine import process
+from swwae.engine import cards, devices, process
+from swwae.engine.cards import Card
 from swwae.engine.progress import Progress
 from swwae.nets import weights
 from swwae.runs.run import Run
 from swwae.stages import activations, faults, snapshots
+from swwae.stages.memory import out_of_memory
+from swwae.stages.request import MATH_SETTING
 from swwae.stages.status import Status, log_results, record_end, record_finish
 
 KEPT_SNAPSHOTS = 2
@@ -34,7 +37,8 @@ class Plan:
     source: the weights that the stage starts from; None for the fillers'.
     comparison, shapes: of those weights with the network, and of its parameters.
     gpus: their numbers; none for the CPU.
-    images: in an iteration; 0 where unknown.
+    math: that they compute with, one of MATH.
+    batch: images at a time on each device; 0 where unknown.
     command: the command line to go on with.
     """
 
@@ -45,8 +49,14 @@ class Plan:
     comparison: weights.Comparison
     shapes: weights.Shapes
     gpus: list[int]
-    images: int
+    math: str
+    batch: int
     command: str
+
+    @property
+    def images(self) -> int:
+        """Returns how many there are in an iteration; 0 where unknown."""
+        return self.batch * self.solver.iter_size * max(1, len(self.gpus))
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,8 @@ class Session:
                 return self._end_diverged(fault, whole)
         if outcome.stopped:
             return self._end_interrupted()
+        if outcome.fatal and devices.is_out_of_memory(outcome.fatal) and self.plan.gpus:
+            return self._end_out_of_memory(outcome.cards)
         fault = faults.caffe_fault(self.run, outcome)
         if fault is None and self.status["iterations"] < self.plan.target:
             fault = faults.snapshot_fault(self.run.folder)
@@ -98,7 +110,14 @@ class Session:
         if plan.start is not None and plan.start >= plan.target:
             return process.Outcome()
         progress = Progress(self.run.title, plan.target, plan.images or None)
-        return process.train(command, self.run.log, progress, self._snapshot_begins)
+        return process.train(
+            command,
+            self.run.log,
+            progress,
+            self._snapshot_begins,
+            self._cards_named,
+            {MATH_SETTING: plan.math} if plan.gpus else None,
+        )
 
     def _write_solver(self) -> Path:
         path = self.run.folder / "solver.prototxt"
@@ -124,6 +143,10 @@ class Session:
             snapshots.prune(self.run.folder, KEPT_SNAPSHOTS)
             self.status["iterations"] = snapshots.iterations(self.run.folder)[0]
             self.run.write_status(self.status)
+
+    def _cards_named(self, found: list[Card]) -> None:
+        self.status["gpu"] = cards.record(found)
+        self.run.write_status(self.status)
 
     # --- what is known when Caffe has ended
 
@@ -164,6 +187,19 @@ class Session:
     def _end_failed(self, fault: str) -> int:
         record_end(self.run, self.status, "failed", fault)
         return failure(f"{fault} Go on with {self.plan.command}")
+
+    def _end_out_of_memory(self, found: list[Card]) -> int:
+        plan = self.plan
+        fault = out_of_memory(
+            self.run,
+            plan.solver.net,
+            plan.batch,
+            plan.solver.iter_size,
+            found,
+            plan.command,
+        )
+        record_end(self.run, self.status, "failed", fault)
+        return failure(f"{fault} (The log is {relative(self.run.log)}.)")
 
     def _end_finished(self) -> int:
         iterations = self.status["iterations"]

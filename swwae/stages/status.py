@@ -11,9 +11,11 @@ from swwae.base import provenance
 from swwae.base.progress import duration
 from swwae.base.project import CAFFE, relative
 from swwae.base.provenance import now
+from swwae.base.tables import columns
+from swwae.engine import cards
 from swwae.engine.log import Series, read_log
 from swwae.nets import weights
-from swwae.runs.run import Run
+from swwae.runs.run import STAGES, Run
 from swwae.stages import changes
 
 Status = dict[str, Any]
@@ -117,6 +119,34 @@ def record_finish(run: Run, status: Status, iterations: int) -> None:
     took = f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
     took = f" in {took}" if seconds else ""
     print(f"{run.title} is finished{took}: {relative(run.final_weights)}")
+
+
+def print_status(run: Run) -> None:
+    """Prints how a stage stands, as its status.json says."""
+    status = run.status()
+    if not status:
+        print(f"{run.title} has not been started: {run.command}")
+        return
+    total = status.get("max_iter")
+    done = f"{status['iterations']:,}" + (f" of {total:,}" if total else "")
+    found = [
+        ("state", status["state"]),
+        ("done", f"{done} iterations in {duration(status.get('seconds') or 0)}"),
+        ("seed", status.get("seed")),
+        ("device", status.get("device")),
+        *cards.describe(status.get("gpu")),
+        ("started", status.get("started")),
+        ("ended", status.get("ended")),
+        ("fault", status.get("fault")),
+        ("warning", status.get("warning")),
+        ("log", relative(run.log) if run.log.is_file() else None),
+        (
+            "weights",
+            relative(run.final_weights) if run.final_weights.is_file() else None,
+        ),
+    ]
+    rows = [(what, str(value)) for what, value in found if value not in (None, "")]
+    print(f"{run.title}: {STAGES[run.stage]}\n{columns(rows, '<<', indent='  ')}")
 
 
 def file_record(path: Path) -> dict[str, str]:

@@ -1,9 +1,11 @@
 """Stages 0, 2, 3 and 4: `caffe train` on a stage's network, from where it was left."""
 
+import os
 import shutil
 from pathlib import Path
 
 from generator import recipe
+from generator.errors import UserError
 from swwae.base.files import require_file
 from swwae.base.project import CAFFE, ROOT, relative
 from swwae.base.tables import print_summary
@@ -11,7 +13,7 @@ from swwae.engine import devices
 from swwae.nets import data_layers, network
 from swwae.runs.run import STAGES, Run
 from swwae.stages import snapshots, solver
-from swwae.stages.request import Request
+from swwae.stages.request import MATH, MATH_SETTING, Request
 from swwae.stages.reruns import is_done, resume_point
 from swwae.stages.session import Plan, Session
 from swwae.stages.sources import (
@@ -48,6 +50,7 @@ def train(run: Run, request: Request) -> int:
     shapes, comparison = starting_layers(
         run, net, net_path, source, chosen=request.weights is not None
     )
+    math = chosen_math(request.math)
     gpus, device = devices.choose(CAFFE, request.gpus)
     seed = solver.seed_of(settings, request.seed)
     status = new_status(run, request.command, seed, device, source)
@@ -65,7 +68,8 @@ def train(run: Run, request: Request) -> int:
         comparison=comparison,
         shapes=shapes,
         gpus=gpus,
-        images=batch * settings.iter_size * max(1, len(gpus)),
+        math=math,
+        batch=batch,
         command=request.command,
     )
     announce(run, plan, net_path, device)
@@ -77,9 +81,37 @@ def train(run: Run, request: Request) -> int:
     return Session(run, plan, status).carry_out()
 
 
+def chosen_math(asked: str | None) -> str:
+    """Returns what a GPU computes with: what is asked for, else what the environment
+    says, else fp32.
+
+    Raises UserError where the environment says something else than what is asked for,
+    or nothing that there is.
+    """
+    given = os.environ.get(MATH_SETTING)
+    if given and given not in MATH:
+        raise UserError(
+            f"{MATH_SETTING} is {given} in the environment; it is one of"
+            f" {' and '.join(MATH)}."
+        )
+    if asked and given and asked != given:
+        raise UserError(
+            f"--math {asked}: {MATH_SETTING} is {given} in the environment; leave one"
+            " of them out."
+        )
+    return asked or given or MATH[0]
+
+
 def announce(run: Run, plan: Plan, net_path: Path, device: str) -> None:
     """Prints what a session is about to do. device: in words."""
     images = f" of {plan.images} images" if plan.images else ""
+    if plan.images > plan.batch:
+        images += f" ({plan.batch}"
+        if plan.solver.iter_size > 1:
+            images += f" x iter_size {plan.solver.iter_size}"
+        if len(plan.gpus) > 1:
+            images += f" x {len(plan.gpus)} GPUs"
+        images += ")"
     rows = [
         ("network", relative(net_path)),
         ("solver", f"{relative(run.solver)}: {plan.target:,} iterations{images}"),
@@ -91,9 +123,10 @@ def announce(run: Run, plan: Plan, net_path: Path, device: str) -> None:
         rows.append(("weights", source))
         kept = recipe.STAGES[run.stage].fixed_encoder
         rows += weight_rows(plan.comparison, plan.shapes, kept)
-    if len(plan.gpus) > 1:
-        device += f", each with its own batch: {plan.images} images an iteration"
-    rows += [("device", device), ("log", relative(run.log))]
+    rows.append(("device", device))
+    if plan.gpus:
+        rows.append(("math", plan.math))
+    rows.append(("log", relative(run.log)))
     print_summary(f"{run.title}: {STAGES[run.stage]}", rows)
 
 

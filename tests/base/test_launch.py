@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from generator import caffe_build
 from generator.errors import UserError
+from swwae import launch
 from swwae.base import program
+from swwae.base import project as places
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE_PYTHON = Path(sys.base_prefix) / "bin" / "python3"
@@ -117,8 +120,8 @@ def test_half_a_venv_counts_as_none(project):
     [
         (["json", "no_such_a"], "lacks no_such_a: run tools/"),
         (["json", "no_such_b.part"], "lacks no_such_b: run tools/"),
-        (["caffe"], "the patched Caffe is not built: run fork/build.sh"),
-        (["caffe.proto"], "the patched Caffe is not built: run fork/build.sh"),
+        (["caffe"], launch.NOT_BUILT),
+        (["caffe.proto"], launch.NOT_BUILT),
     ],
 )
 @pytest.mark.parametrize("words", [None, ["-m", "swwae.commands.evaluate"]])
@@ -139,6 +142,21 @@ def test_a_caffe_that_cannot_be_loaded_is_said(project):
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "Caffe cannot be loaded (" in done.stderr
     assert "run fork/build.sh" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("library", "command"),
+    [
+        ("libcudnn.so.9", "fork/build.sh --cuda"),
+        ("libcudart.so.13", "fork/build.sh --cuda"),
+        ("libcurl.so.4", "fork/build.sh"),
+        ("libglog.so.1", "fork/build.sh"),
+    ],
+)
+def test_a_library_that_is_gone_names_its_build(library, command):
+    words = f"{library}: cannot open shared object file: No such file or directory"
+    said = launch.missing(ImportError(words, name="caffe._caffe"))
+    assert said == f"the patched Caffe cannot be loaded ({words}): run {command}"
 
 
 def test_a_mistake_of_ours_is_no_missing_package(project):
@@ -235,3 +253,29 @@ def test_a_name_that_is_no_text_can_be_printed():
         env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"},
     )
     assert (done.returncode, done.stdout) == (0, "caf\\udce9\n"), done.stderr
+
+
+def test_which_build_is_used(monkeypatch, tmp_path):
+    monkeypatch.delenv("CAFFE_BUILD", raising=False)
+    assert caffe_build.folder(tmp_path) == f"{tmp_path}/build/caffe"
+    for name in ("caffe", "caffe-cuda"):
+        (tmp_path / "build" / name / "bin").mkdir(parents=True)
+        (tmp_path / "build" / name / "bin/caffe").touch()
+        assert caffe_build.folder(tmp_path) == f"{tmp_path}/build/{name}"
+    monkeypatch.setenv("CAFFE_BUILD", "build/caffe")
+    assert caffe_build.folder(tmp_path) == f"{tmp_path}/build/caffe"
+    monkeypatch.setenv("CAFFE_BUILD", "/elsewhere")
+    assert caffe_build.folder(tmp_path) == "/elsewhere"
+
+
+def test_a_build_that_is_not_there_is_a_sentence(monkeypatch, tmp_path):
+    monkeypatch.setattr(places, "CAFFE", tmp_path / "bin/caffe")
+    monkeypatch.delenv("CAFFE_BUILD", raising=False)
+    with pytest.raises(UserError, match="run fork/build.sh, or for GPUs .* --cuda"):
+        places.require_caffe()
+    monkeypatch.setenv("CAFFE_BUILD", "somewhere")
+    with pytest.raises(UserError, match="CAFFE_BUILD is somewhere, where there is no"):
+        places.require_caffe()
+    (tmp_path / "bin").mkdir()
+    places.CAFFE.touch()
+    places.require_caffe()

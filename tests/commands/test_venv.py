@@ -1,12 +1,16 @@
 """tools/venv.sh, with a stand-in for Python: when it makes .venv, and when anew."""
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "venv.sh"
+REPOSITORY = Path(__file__).resolve().parents[2]
+SCRIPT = REPOSITORY / "tools" / "venv.sh"
+CHOOSER = "generator/caffe_build.py"
 
 # Makes environments whose Python is a copy of itself; notes what it was asked.
 PYTHON = """\
@@ -24,8 +28,10 @@ esac
 
 @pytest.fixture
 def checkout(tmp_path):
-    root = tmp_path / "a place"
+    root = tmp_path / "a user's place"
     (root / "tools").mkdir(parents=True)
+    (root / "generator").mkdir()
+    shutil.copyfile(REPOSITORY / CHOOSER, root / CHOOSER)
     (root / "python").write_text(PYTHON)
     (root / "python").chmod(0o755)
     script = SCRIPT.read_text()
@@ -51,14 +57,51 @@ def run(root, expect=0, **environment):
     return calls.read_text().split(), done.stderr
 
 
-def pycaffe(root):
-    return (root / ".venv/lib/python3.99/site-packages/pycaffe.pth").read_text()
+def pth(root):
+    return root / ".venv/lib/python3.99/site-packages/pycaffe.pth"
+
+
+def pycaffe(root, **environment):
+    """The folder that Python looks for pycaffe in, as its start makes it."""
+    line = pth(root).read_text()
+    done = subprocess.run(
+        [sys.executable, "-c", f"{line}import sys; print(sys.path[-1])"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], **environment},
+    )
+    return done.stdout.removesuffix("\n")
+
+
+def build(root, name):
+    (root / "build" / name / "bin").mkdir(parents=True)
+    (root / "build" / name / "bin/caffe").touch()
 
 
 def test_it_is_made_once(checkout):
     assert run(checkout) == (["venv", "pip"], "")
-    assert pycaffe(checkout) == f"{checkout}/build/caffe/python\n"
+    assert pycaffe(checkout) == f"{checkout}/build/caffe/python"
     assert run(checkout) == ([], "")
+
+
+def test_pycaffe_is_that_of_the_build_that_is_used(checkout):
+    run(checkout)
+    build(checkout, "caffe")
+    assert pycaffe(checkout) == f"{checkout}/build/caffe/python"
+    build(checkout, "caffe-cuda")
+    assert pycaffe(checkout) == f"{checkout}/build/caffe-cuda/python"
+    for named in ("build/caffe", f"{checkout}/build/caffe"):
+        chosen = pycaffe(checkout, CAFFE_BUILD=named)
+        assert chosen == f"{checkout}/build/caffe/python"
+
+
+def test_an_environment_that_knows_one_build_is_kept(checkout):
+    run(checkout)
+    pth(checkout).write_text(f"{checkout}/build/caffe/python\n")
+    assert run(checkout) == ([], "")
+    build(checkout, "caffe-cuda")
+    assert pycaffe(checkout) == f"{checkout}/build/caffe-cuda/python"
 
 
 def test_new_requirements_go_into_the_same_environment(checkout):
@@ -76,7 +119,7 @@ def test_in_another_place_it_is_made_anew(checkout, tmp_path, move):
     elsewhere = tmp_path / "elsewhere"
     move(checkout, elsewhere)
     assert run(elsewhere) == (["venv", "pip"], "")
-    assert pycaffe(elsewhere) == f"{elsewhere}/build/caffe/python\n"
+    assert pycaffe(elsewhere) == f"{elsewhere}/build/caffe/python"
     assert not (elsewhere / stale).exists()
     assert run(elsewhere) == ([], "")
 

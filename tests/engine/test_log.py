@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from swwae.engine.cards import Card
 from swwae.engine.log import (
     BeginTest,
     Fatal,
@@ -54,6 +55,8 @@ PREFIX = "I1124 06:20:42.123456 12345 solver.cpp:239] "
             Snapshot("x_iter_4.solverstate"),
         ),
         ("Optimization stopped early.", Stopped()),
+        ("GPU 1: Tesla K40c", Card(1, "Tesla K40c")),
+        ("GPU mode is off", None),
         ("Restarting data prefetching from start.", None),
         ("Iteration 700, loss = 1.2.3", None),
         ("Iteration 700, loss = .", None),

@@ -181,6 +181,64 @@ def test_weights_are_checked_before_a_gpu_is_entered(
     assert "gpu" not in steps
 
 
+@pytest.fixture
+def free(monkeypatch):
+    """Says how many MB of the GPU's memory are free; the CPU computes instead."""
+    cpu = caffe.set_mode_cpu
+    stub = SimpleNamespace(
+        set_device=lambda number: None,
+        set_mode_gpu=cpu,
+        set_mode_cpu=cpu,
+        TEST=caffe.TEST,
+        Net=caffe.Net,
+    )
+    monkeypatch.setattr(module, "caffe", stub)
+    monkeypatch.setattr(module.devices, "choose", lambda caffe, wanted: ([1], "GPU 1"))
+    monkeypatch.setenv("CAFFE_CUDNN_WORKSPACE_MB", "0")
+
+    def set_free(megabytes):
+        monkeypatch.setattr(module.devices, "free_memory", lambda gpu: megabytes << 20)
+
+    set_free(10_000)
+    return set_free
+
+
+def test_a_batch_is_as_large_as_the_gpus_memory_allows(weights, free, pixels):
+    model = Model("vgg8", "swwae-all", weights=weights, gpu=1)
+    shape = (1, 32, 32)
+    assert model.batch_size(shape) == module.LARGEST_BATCH
+    free(3)
+    fewer = model.batch_size(shape)
+    assert 1 <= fewer < module.LARGEST_BATCH
+    # which then compute, and are counted as held
+    assert model.classify(pixels).shape == (len(pixels), 10)
+    free(0)
+    assert model.batch_size(shape) >= min(fewer, len(pixels)) - 1
+
+
+def test_a_batch_too_large_for_the_gpu_is_a_sentence(weights, free):
+    """Caffe would end the process, a notebook's kernel with all that it holds."""
+    model = Model("vgg8", "swwae-all", weights=weights, gpu=1)
+    free(5)
+    with pytest.raises(UserError) as refusal:
+        model(np.zeros((2000, 1, 32, 32), np.float32))
+    said = str(refusal.value)
+    assert said.startswith(
+        "GPU 1 has 5 MB of its memory free, and vgg8 swwae-all takes"
+    )
+    assert "MB more (an estimate) for 2000 images of 1x32x32 at a time; take at" in said
+    assert "(--batch)." in said
+    free(0)
+    with pytest.raises(UserError, match="; end what else computes there, or take"):
+        model(np.zeros((1, 1, 32, 32), np.float32))
+
+
+def test_a_gpu_without_room_for_cuda_is_a_sentence(weights, free):
+    free(100)
+    with pytest.raises(UserError, match="GPU 1 has 100 MB .* than the 600 MB that"):
+        Model("vgg8", "swwae-all", weights=weights, gpu=1)
+
+
 SECOND_MODEL = """
 import sys
 sys.path.insert(0, sys.argv[1])

@@ -14,10 +14,11 @@ from swwae.base import provenance
 from swwae.base.project import CAFFE, ROOT
 from swwae.commands import compare_engines
 from swwae.evaluation import results
-from swwae.experiments import engines
+from swwae.experiments import engine_results, engines, paired_tests
 from swwae.experiments.engines import ENGINES, EngineComparison
 from swwae.experiments.jobs import Schedule, ScheduleResult
 from swwae.runs.run import Run
+from tests.helpers.fake_gpu import write_caffe
 
 PROGRAM = ROOT / "tools/compare_engines.py"
 BUILD = provenance.versions(CAFFE)["fork"]
@@ -98,6 +99,69 @@ def test_engines_train_and_the_stock_one_judges(plan):
         assert job.environment.items() >= ENGINES[engine].items()
         assert job.environment["OMP_NUM_THREADS"] == "1"
         assert job.environment["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_an_engine_of_gpus_trains_there_and_the_stock_one_judges_on_the_cpu(plan):
+    plan = replace(plan, engines=("DNNL", "GPU-TF32"), seeds=2, gpus=(0, 3))
+    for job in plan.jobs:
+        trains = job.command[0] == "tools/run_stage.sh"
+        on_gpu = trains and "-gpu-tf32)" in job.name
+        if on_gpu:
+            assert job.gpus == (() if job.command[1] == "1" else (0, 3))
+            assert job.environment["CAFFE_GPU_MATH"] == "tf32"
+            assert "CUDA_VISIBLE_DEVICES" not in job.environment
+        else:
+            assert job.gpus == ()
+            assert job.environment["CUDA_VISIBLE_DEVICES"] == ""
+        if not trains:
+            assert job.environment["CAFFE_ENGINE"] == "CAFFE"
+
+
+def test_gpus_are_recorded_by_engine(plan, tmp_path):
+    plan = replace(plan, out=tmp_path, engines=("DNNL", "GPU"), seeds=2)
+    finish_all(plan)
+    assert plan.cards() == {}
+    last = plan.chain(1, "GPU")[-1]
+    last.write_status(last.status() | {"gpu": {"math": "fp32"}})
+    assert plan.cards() == {"GPU": {"math": "fp32"}}
+    comparisons = paired_tests.compare(plan.quantities(plan.rows()))
+    content = engine_results.as_json(plan, plan.rows(), comparisons, "")
+    assert content["gpus"] == {"GPU": {"math": "fp32"}}
+    assert content["engines"]["GPU"] == {"CAFFE_GPU_MATH": "fp32"}
+
+
+def test_two_engines_of_gpus_need_no_onednn(plan, tmp_path, monkeypatch):
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/libcaffe.so").write_bytes(b"libcudnn.so.9")
+    monkeypatch.setattr(engines, "CAFFE", tmp_path / "bin/caffe")
+    replace(plan, engines=("CAFFE", "GPU")).check_build()
+    with pytest.raises(UserError, match="built without oneDNN"):
+        replace(plan, engines=("DNNL", "GPU")).check_build()
+
+
+@pytest.fixture
+def gpus(tmp_path, monkeypatch):
+    """The program of a build with the GPUs 0 and 3; none where NO_GPU says why."""
+    monkeypatch.delenv("NO_GPU", raising=False)
+    monkeypatch.setattr(compare_engines, "CAFFE", write_caffe(tmp_path / "build"))
+
+
+def test_the_first_gpu_or_those_that_are_named(gpus):
+    choose = compare_engines._choose_gpus
+    assert choose(None, ["GPU"])[0] == [0]
+    assert choose("all", ["GPU"])[0] == [0, 3]
+    assert choose("3", ["GPU-TF32"]) == ([3], "GPU 3 (NVIDIA A100)")
+    assert choose(None, []) == ([], "")
+
+
+def test_an_engine_of_gpus_without_one_is_a_sentence(gpus, monkeypatch):
+    monkeypatch.setenv("NO_GPU", "no CUDA-capable device is detected")
+    for wanted in (None, "0"):
+        with pytest.raises(UserError) as refusal:
+            compare_engines._choose_gpus(wanted, ["GPU"])
+        said = str(refusal.value)
+        assert said.startswith("the engine GPU computes on a GPU: ")
+        assert said.endswith("; engines of the CPU are CAFFE, DNNL, DIRECT.")
 
 
 def test_a_layerwise_variant_has_no_stage_3(plan):
@@ -221,12 +285,16 @@ def test_a_loss_that_was_not_tested_last(plan, tmp_path, output):
     [
         (("--engines", "CAFFE"), "'CAFFE' is not two engines"),
         (("--engines", "DNNL,DNNL"), "'DNNL,DNNL' is not two engines"),
-        (("--engines", "CAFFE,MKL"), "'MKL' is none of CAFFE, DNNL, DIRECT"),
+        (("--engines", "CAFFE,MKL"), "'MKL' is none of CAFFE, DNNL, DIRECT, GPU"),
         (("--seeds", "1"), "no whole number from 2 to 1000"),
         (("--net", "vgg9"), "unknown network 'vgg9'; did you mean vgg8?"),
         (("--variant", "swwae"), "unknown variant 'swwae'"),
         (("--variant", "baseline", "--epochs", "1=3"), "expected stages that train"),
         (("--json", "nowhere/engines.json"), "there is no folder"),
+        (
+            ("--engines", "DNNL,DIRECT", "--gpu", "0"),
+            "--gpu goes with the engines GPU and GPU-TF32; DNNL and DIRECT compute on",
+        ),
         (("--out", "README.md"), "cannot hold the runs"),
     ],
 )

@@ -53,6 +53,20 @@ def test_a_job_runs_after_those_that_it_needs(make, tmp_path):
     assert a < b < c
 
 
+def test_jobs_take_turns_on_the_gpus(tmp_path):
+    """While one is on each, the next has to be on the one that is free first."""
+    script = 'sleep "$2"; echo "$3 $4" >"$1"'
+
+    def job(name, seconds, gpus=(0, 3)):
+        path = tmp_path / name
+        command = ["sh", "-c", script, "sh", str(path), str(seconds)]
+        return Job(name, command, path.is_file, tmp_path / f"{name}.log", gpus=gpus)
+
+    run([job("a", 2), job("b", 0), job("c", 0), job("d", 0, ())], parallel=2)
+    taken = {name: (tmp_path / name).read_text().strip() for name in "abcd"}
+    assert taken == {"a": "--gpu 0", "b": "--gpu 3", "c": "--gpu 3", "d": ""}
+
+
 def test_what_is_done_is_not_done_again(make, tmp_path):
     jobs = [make("a"), make("b", "a")]
     run(jobs[:1])
@@ -73,6 +87,13 @@ def test_a_failure_leaves_out_what_needs_it_and_nothing_else(make, tmp_path):
     assert result.skipped == ["next", "last"]
     assert (tmp_path / "other").is_file() and not (tmp_path / "last").exists()
     assert "bad failed: wrong: the reason (" in said
+
+
+def test_caffes_last_words_are_the_reason(make):
+    line = "F1124 06:20:42.123456 77 syncedmem.cpp:9] Check failed: out of memory"
+    bad = make("bad", command=f"echo '{line}'; echo '*** stack trace: ***'; exit 134")
+    _, said = run([bad])
+    assert "bad failed: Check failed: out of memory (" in said
 
 
 def test_what_needs_a_job_that_is_done_again_is_asked_again(make, tmp_path):

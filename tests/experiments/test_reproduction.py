@@ -30,6 +30,7 @@ from swwae.experiments.reproduction_run import (
 )
 from swwae.experiments.tables import CONTROL
 from swwae.runs.run import Run
+from tests.helpers.fake_gpu import write_caffe
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -93,6 +94,22 @@ def test_seeds_have_runs_of_their_own(plan):
     assert job.environment["RUNS_DIR"].endswith("/seed2")
     assert job.command[-2:] == ["--seed", "2"]
     assert job.needs == (f"{FULL}/swwae-all stage 3 (seed2)",)
+
+
+def test_every_job_but_stage_1_has_the_gpus(plan):
+    assert not any(job.gpus for job in plan.jobs)
+    for job in replace(plan, gpus=(0, 1)).jobs:
+        is_fresh = job.command[:2] == ["tools/run_stage.sh", "1"]
+        assert job.gpus == (() if is_fresh else (0, 1))
+
+
+def test_a_gpu_that_is_not_there_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("NO_GPU", "no CUDA-capable device is detected")
+    monkeypatch.setattr(reproduce, "CAFFE", write_caffe(tmp_path / "build"))
+    monkeypatch.setattr(reproduce, "require_caffe", lambda: None)
+    with pytest.raises(UserError, match="--gpu 0: "):
+        reproduce.main(["--gpu", "0", "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_lower_depth_starts_from_the_shared_stage_2(plan):

@@ -10,11 +10,11 @@ from google.protobuf import text_format
 from generator.stages import plan
 from generator.user_network import read_user_network
 from generator.variants import VARIANTS
-from swwae.base.project import ROOT
+from swwae.base.project import CAFFE
 from tests.helpers import loading
 from tests.helpers.user_network import EVERY, file_of, options, read
 
-UPGRADE = ROOT / "build/caffe/bin/upgrade_net_proto_text"
+UPGRADE = CAFFE.with_name("upgrade_net_proto_text")
 
 # --- kept as it is
 

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from swwae.engine import cards
 from swwae.evaluation import results
 from swwae.report import tables, values
 from swwae.report.images import Filters
@@ -18,6 +19,7 @@ from swwae.report.page import (
 from swwae.report.stages import collect
 from swwae.report.table_1 import table_1
 from swwae.runs.run import Run
+from tests.helpers.fake_gpu import CARDS
 from tests.helpers.reported import log_lines, write
 
 
@@ -180,3 +182,17 @@ def test_a_stage_keeps_its_id_when_another_one_begins(tmp_path):
     (before,) = ids()
     write(Run("vgg8", "baseline", 0, root=tmp_path))
     assert ids() == ["made-baseline-stage-0", before]
+
+
+def test_provenance_names_the_card_and_what_computed_on_it(swwae):
+    run = swwae[4]
+    card = cards.parse_card(CARDS[0])
+    status = run.status() | {"device": "GPU 0", "gpu": cards.record([card])}
+    run.write_status(status)
+    (stage,) = (s for s in collect([run.folder]).stages if s.run == run)
+    rows = dict(tables.provenance(stage))
+    assert (rows["GPU"], rows["driver"]) == ("0: NVIDIA H200", "for CUDA 13.0")
+    assert (rows["CUDA"], rows["cuDNN"], rows["math"]) == ("13.0", "9.19.1", "fp32")
+    run.write_status(status | {"gpu": ["what", {"cards": 7}]})
+    (stage,) = (s for s in collect([run.folder]).stages if s.run == run)
+    assert "GPU" not in dict(tables.provenance(stage))

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 
-from tests.helpers.linear_project import REPOSITORY, Project
+from swwae.base.project import CAFFE
+from tests.helpers.linear_project import Project
 
-if not (REPOSITORY / "build/caffe/bin/caffe").exists():
+if not CAFFE.exists():
     pytest.skip("Caffe's program is not built", allow_module_level=True)
 
 SHAPES = {"dec:f2": (3, 3), "dec:f1": (4, 3)}

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from swwae.base.project import CAFFE
 from swwae.tuning.grid import Grid
 from swwae.tuning.losses import DIVERGENCE, averaged_count
 from swwae.tuning.points import LossChange
-from tests.helpers.linear_project import REPOSITORY, Project, expected
+from tests.helpers.linear_project import Project, expected
 
-if not (REPOSITORY / "build/caffe/bin/caffe").exists():
+if not CAFFE.exists():
     pytest.skip("Caffe's program is not built", allow_module_level=True)
 
 ITERATIONS = 40

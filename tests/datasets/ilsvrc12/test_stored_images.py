@@ -10,11 +10,11 @@ import pytest
 from caffe.proto import caffe_pb2
 from PIL import Image
 
+from swwae.base.project import CAFFE
 from swwae.datasets import jpegs
 from tests.helpers.ilsvrc12 import (
     FORMS,
     MAX_SIDE,
-    ROOT,
     WNIDS,
     bad_files,
     encoded,
@@ -31,7 +31,7 @@ from tests.helpers.ilsvrc12 import (
     write_tree,
 )
 
-CONVERT = ROOT / "build" / "caffe" / "bin" / "convert_imageset"
+CONVERT = CAFFE.with_name("convert_imageset")
 
 
 @pytest.mark.parametrize("size", [(200, 150), (97, 310), (130, 130), (1000, 750)])

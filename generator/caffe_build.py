@@ -1,0 +1,38 @@
+"""Which build of the patched Caffe is used, of its programs and of pycaffe alike.
+
+It is build/caffe-cuda where that has been built, which has the CPU's engine, too; else
+build/caffe. CAFFE_BUILD=DIR in the environment names another one, relative to the
+checkout.
+
+.venv's pycaffe.pth runs this file alone, whenever Python starts (tools/venv.sh): it
+needs nothing but what Python has imported by then.
+"""
+
+import os
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+
+BUILDS = ("caffe-cuda", "caffe")
+"""Below build/, the preferred one first."""
+
+
+def folder(root: str | os.PathLike = ROOT) -> str:
+    """Returns the folder with bin/, lib/ and python/, whether or not it is there.
+
+    root: of the checkout.
+    """
+    chosen = os.environ.get("CAFFE_BUILD")
+    if chosen:
+        return os.path.join(root, os.path.expanduser(chosen))
+    known = [os.path.join(root, "build", name) for name in BUILDS]
+    return next((path for path in known if _is_built(path)), known[-1])
+
+
+def add_to_path() -> None:
+    """Lets `import caffe` find pycaffe."""
+    sys.path.append(os.path.join(folder(), "python"))
+
+
+def _is_built(path: str) -> bool:
+    return os.path.isfile(os.path.join(path, "bin", "caffe"))
