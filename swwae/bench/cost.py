@@ -96,7 +96,7 @@ def reached_by_losses(net: caffe_pb2.NetParameter) -> set[int]:
 def multiply_adds(
     layer: caffe_pb2.LayerParameter, blobs: Shapes, weights: Sequence[int]
 ) -> int:
-    """Returns how many a layer of MULTIPLYING computes forward. weights: their shape."""
+    """Returns how many a layer of MULTIPLYING needs forward. weights: their shape."""
     bottom, top = blobs[layer.bottom[0]], blobs[layer.top[0]]
     if layer.type == "Convolution":
         return top[0] * prod(top[2:]) * prod(weights)

@@ -110,7 +110,7 @@ def without_fillers(net: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
     for layer in result.layer:
         for name in FILLED:
             param = getattr(layer, name)
-            for filler in FILLERS & param.DESCRIPTOR.fields_by_name.keys():
+            for filler in FILLERS.intersection(param.DESCRIPTOR.fields_by_name):
                 if param.HasField(filler):
                     param.ClearField(filler)
     return result

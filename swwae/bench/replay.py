@@ -36,8 +36,8 @@ def forward_with_switches(net, given: Mapping[str, np.ndarray]) -> None:
 def forward_from(net, given: Mapping[str, np.ndarray]) -> None:
     """Computes every layer from the given values, then takes them for its results.
 
-    So what layers keep inside (a maximum's place, statistics, probabilities) is of these
-    values, too. A layer in place computes from what came before it.
+    So what layers keep inside (a maximum's place, statistics, probabilities) is of
+    these values, too. A layer in place computes from what came before it.
     """
     for at, name in enumerate(net._layer_names):
         tops = net.top_names[name]

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from swwae.bench.card import cudnn_text
 from swwae.bench.job import Job, Refused
 
 PRODUCT = 8192
@@ -35,6 +36,11 @@ def open_card(job: Job) -> None:
         )
     torch.cuda.set_device(job.gpu)
     torch.zeros(1, device="cuda")  # the context
+
+
+def device_of(job: Job) -> str:
+    """Returns PyTorch's name of what a job is computed on."""
+    return "cpu" if job.gpu is None else f"cuda:{job.gpu}"
 
 
 def set_math(name: str) -> None:
@@ -81,27 +87,33 @@ def memory() -> dict[str, int]:
 def describe(maths: Sequence[str]) -> dict[str, Any]:
     """Returns the versions of PyTorch, its CUDA and cuDNN, the card's name, and its
     rates: GB/s read and written of a "copy", and by math, TFLOP/s of a "product"."""
-    source = torch.empty(COPY_BYTES // 4, device="cuda").normal_()
-    target = torch.empty_like(source)
-    seconds = _seconds(lambda: target.copy_(source))
-    rates: dict[str, Any] = {"copy": 2 * COPY_BYTES / seconds / 1e9, "product": {}}
-    del source, target
-    for name in maths:
-        kind = torch.bfloat16 if name == "bf16" else torch.float32
-        with _math(name):
-            left, right, product = (
-                torch.randn(PRODUCT, PRODUCT, device="cuda").to(kind) for _ in range(3)
-            )
-            seconds = _seconds(lambda: torch.mm(left, right, out=product))
-        rates["product"][name] = 2 * PRODUCT**3 / seconds / 1e12
-        del left, right, product
+    rates = {
+        "copy": _copy_rate(),
+        "product": {name: _product_rate(name) for name in maths},
+    }
     return {
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
+        "cudnn": cudnn_text(torch.backends.cudnn.version()),
         "name": torch.cuda.get_device_name(),
         "rates": rates,
     }
+
+
+def _copy_rate() -> float:
+    source = torch.empty(COPY_BYTES // 4, device="cuda").normal_()
+    target = torch.empty_like(source)
+    return 2 * COPY_BYTES / _seconds(lambda: target.copy_(source)) / 1e9
+
+
+def _product_rate(math: str) -> float:
+    kind = torch.bfloat16 if math == "bf16" else torch.float32
+    with _math(math):
+        left, right, result = (
+            torch.randn(PRODUCT, PRODUCT, device="cuda").to(kind) for _ in range(3)
+        )
+        seconds = _seconds(lambda: torch.mm(left, right, out=result))
+    return 2 * PRODUCT**3 / seconds / 1e12
 
 
 @contextmanager

@@ -15,11 +15,13 @@ from generator.schema import read
 from swwae.bench import torch_card
 from swwae.bench.comparison import write_results
 from swwae.bench.job import Job, Refused
-from swwae.bench.torch_card import open_card
 from swwae.bench.torch_layers import Missing
 from swwae.bench.torch_net import TorchNet, layers_of, missing, optimizer
 
-__all__ = ["Side", "open_card"]
+
+def open_card(job: Job) -> None:
+    """As `torch_card.open_card`."""
+    torch_card.open_card(job)
 
 
 class Side:
@@ -30,9 +32,8 @@ class Side:
         torch.set_num_threads(job.threads)
         torch.manual_seed(1)
         self._job = job
-        device = "cpu"
+        device = torch_card.device_of(job)
         if job.gpu is not None:
-            device = f"cuda:{job.gpu}"
             torch_card.set_math(job.math)
             torch.backends.cudnn.benchmark = job.updates  # one pass is not worth it
         layers = layers_of(read(Path(job.net)))
