@@ -114,7 +114,6 @@ class GpuRounds(Rounds):
         self.described: dict[str, Any] = {}
         self._results = results if comparison.reference is not None else None
         self._maths = list(maths)
-        self._ready: set[int] = set()
         self._built: set[int] = set()
         self._free = 0
 
@@ -129,9 +128,11 @@ class GpuRounds(Rounds):
         """As of `Rounds`, once all processes that were started have chosen the card:
         what one of them takes of its memory is measured while the others are quiet."""
         for contender in list(self._contenders):
-            if id(contender) in self._running:
+            worker = self._running.get(id(contender))
+            if worker is not None:
                 try:
-                    self._await(contender)
+                    with dying(contender):
+                        worker.ready()
                 except Refused as error:
                     self._drop(contender, error)
         super().warm_up(seconds)
@@ -149,7 +150,6 @@ class GpuRounds(Rounds):
 
     def close(self) -> None:
         super().close()
-        self._ready.clear()
         self._built.clear()
 
     def _turn(self, contender: Contender, count: int) -> list[float]:
@@ -179,18 +179,10 @@ class GpuRounds(Rounds):
             self._running[id(contender)] = worker
         return worker
 
-    def _await(self, contender: Contender) -> None:
-        """Returns when the contender's process has chosen the card."""
-        worker = self._process(contender)
-        if id(contender) not in self._ready:
-            with dying(contender):
-                worker.ready()
-            self._ready.add(id(contender))
-
     def _worker(self, contender: Contender) -> Worker:
         worker = self._process(contender)
         if id(contender) not in self._built:
-            self._await(contender)
+            worker.ready()
             self._compare(contender, worker)
             worker.ask(build=contender.job.to_json())
             library = "caffe" if contender.job.kind == "caffe" else "torch"

@@ -39,6 +39,7 @@ class Worker:
         name: of the side, for messages. wait: False leaves that to `ready`.
         """
         self._name = name
+        self._is_ready = False
         self._stderr = TemporaryFile("w+", encoding="utf-8", errors="replace")
         threads = dict.fromkeys(THREAD_SETTINGS, str(job.threads))
         self._process = subprocess.Popen(
@@ -56,7 +57,10 @@ class Worker:
             self.ready()
 
     def ready(self) -> None:
-        """Waits for what `__init__` says. It is closed where there is an exception."""
+        """Waits for what `__init__` says, unless that has been done. It is closed where
+        there is an exception."""
+        if self._is_ready:
+            return
         try:
             answer = self._answer(building=True)
             if "refused" in answer:
@@ -64,6 +68,7 @@ class Worker:
         except BaseException:
             self.close()
             raise
+        self._is_ready = True
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Sends a request of `serve.serve`, waits for its answer, and returns that."""

@@ -17,13 +17,13 @@ import argparse
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from caffe.proto import caffe_pb2
 
-from swwae.base.arguments import at_least, number
+from swwae.base.arguments import at_least, names_of, number
 from swwae.base.files import check_writable, require_file, write_json
 from swwae.base.processes import cores
 from swwae.base.project import CAFFE, relative
@@ -232,13 +232,13 @@ def _parser() -> argparse.ArgumentParser:
     card.add_argument("--gpu", type=at_least(0), metavar="N", help="the card's number")
     card.add_argument(
         "--math",
-        type=_names(MATHS),
+        type=names_of(MATHS),
         metavar="NAME,...",
         help=f"of {', '.join(MATHS)} (default: all; Caffe's sides: those it has)",
     )
     card.add_argument(
         "--layout",
-        type=_names(LAYOUTS),
+        type=names_of(LAYOUTS),
         metavar="NAME,...",
         help=f"of PyTorch's images: of {', '.join(LAYOUTS)} (default: both, but for"
         " fp32 in nhwc, for which PyTorch searches kernels for minutes)",
@@ -269,27 +269,12 @@ def _list(one):
     return parse
 
 
-def _names(known: Collection[str]) -> Callable[[str], list[str]]:
-    """Returns a type: names of `known`, in its order."""
-
-    def parse(text: str) -> list[str]:
-        named = text.split(",")
-        for name in named:
-            if name not in known:
-                raise argparse.ArgumentTypeError(
-                    f"'{name}' is none of {', '.join(known)}"
-                )
-        return [name for name in known if name in named]
-
-    return parse
-
-
 def _settle(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Fills in what depends on other options, and ends where these do not agree."""
     on_gpu = options.gpu is not None
     known = GPU_ENGINES if on_gpu else tuple(SIDES)
     try:
-        named = _names(known)(",".join(options.engines or known))
+        named = names_of(known)(",".join(options.engines or known))
     except argparse.ArgumentTypeError as error:
         parser.error(f"argument --engines: {error}")
     options.engines = [name for name in known if name in named]
