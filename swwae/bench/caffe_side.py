@@ -72,7 +72,7 @@ class Side:
         if job.gpu is None:
             caffe.set_mode_cpu()
         elif Side.free_before is None:
-            Side.free_before = card.free_memory()
+            Side.free_before = card.free_memory(job.gpu)
         caffe.set_random_seed(SEED)
         self._job = job
         self._held: int | None = None
@@ -123,7 +123,7 @@ class Side:
 
         No other process may change what it holds before the first call.
         """
-        free = card.free_memory()
+        free = card.free_memory(self._job.gpu)
         if self._held is None:
             self._held = max(Side.free_before - free, 0)
         return {"peak": self._held, "free": free}

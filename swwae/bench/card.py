@@ -13,15 +13,24 @@ from typing import Any
 TEXT_BYTES = 96
 
 
-def free_memory() -> int:
-    """Returns the bytes of the card that are free, whoever holds the others.
+NO_CONTEXT = (3, 201)
+"""What the driver answers a thread that has not begun to use a card."""
 
-    Raises RuntimeError where this thread uses no card.
-    """
+
+def free_memory(gpu: int) -> int:
+    """Returns the bytes of the card that are free, whoever holds the others. gpu: its
+    number, which this process computes on. Raises RuntimeError where CUDA refuses."""
+    driver = ctypes.CDLL("libcuda.so.1")
     free, total = ctypes.c_size_t(), ctypes.c_size_t()
-    code = ctypes.CDLL("libcuda.so.1").cuMemGetInfo_v2(
-        ctypes.byref(free), ctypes.byref(total)
-    )
+    wanted = ctypes.byref(free), ctypes.byref(total)
+    code = driver.cuMemGetInfo_v2(*wanted)
+    if code in NO_CONTEXT:  # that of CUDA's runtime, which Caffe will use
+        device, context = ctypes.c_int(), ctypes.c_void_p()
+        driver.cuInit(0)
+        driver.cuDeviceGet(ctypes.byref(device), gpu)
+        driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
+        driver.cuCtxSetCurrent(context)
+        code = driver.cuMemGetInfo_v2(*wanted)
     if code:
         raise RuntimeError(f"cuMemGetInfo: error {code} of CUDA's driver")
     return free.value

@@ -194,13 +194,16 @@ class GpuRounds(Rounds):
         return worker
 
     def _compare(self, contender: Contender, worker: Worker) -> None:
-        """Compares results, unless they are known from another batch size; those of
-        compiled networks are not compared, to compile them once more takes long."""
+        """Compares results where these are not known: ours of each math, and of
+        PyTorch's sides of a math the first, which differ in how they compute alone."""
         if self._results is None or contender.job.compiled or contender.differences:
             return
+        library, math = contender.job.kind == "caffe", contender.job.math
         for other in self._contenders:
-            if other.name == contender.name and other.differences:
-                contender.differences = other.differences
+            same = (other.job.kind == "caffe", other.job.math) == (library, math)
+            if same and other.differences:
+                if other.name == contender.name:  # of another batch size
+                    contender.differences = other.differences
                 return
         self._progress(f"{contender.name}: comparing results")
         worker.ask(build=contender.compared.to_json())

@@ -23,6 +23,9 @@ SERVE = (sys.executable, "-m", "swwae.bench.serve")
 OWN_PYTHON = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
 """What is set for this interpreter, and would be wrong for another."""
 
+SYSTEM = {Path("/usr"), Path("/usr/local")}
+"""Where libraries are everybody's, though an interpreter may be there, too."""
+
 OUT_OF_MEMORY = ("allocate memory", "out of memory", "memory left")
 
 
@@ -121,7 +124,7 @@ def environment(job: Job) -> dict[str, str]:
     for name in OWN_PYTHON:
         given.pop(name, None)
     folders = given.pop("LD_LIBRARY_PATH", "").split(os.pathsep)
-    own = (ROOT, Path(sys.prefix), Path(sys.base_prefix) / "lib")
+    own = {ROOT, Path(sys.prefix), Path(sys.base_prefix)} - SYSTEM
     foreign = [
         folder
         for folder in filter(None, folders)

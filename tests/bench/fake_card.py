@@ -34,7 +34,7 @@ def pretend_for_caffe() -> None:
     caffe.set_device, caffe.set_mode_gpu = set_device, caffe.set_mode_cpu
     caffe.Timer = Timer
     free = iter([FREE])
-    card.free_memory = lambda: next(free, FREE - HELD)
+    card.free_memory = lambda gpu: next(free, FREE - HELD)
     card.describe = lambda gpu: {"name": "Fake", "driver": "1", "cuda": "13.0"}
 
 
