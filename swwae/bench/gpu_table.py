@@ -25,7 +25,7 @@ difference from CAFFE's results on the CPU, relative, by Euclidean norms | by ma
 ours with the CPU's switches, PyTorch's with its own."""
 
 NO_RATES = """\
-no floor: the card's rates are measured with PyTorch, which was not there."""
+no floor: the card's rates are measured with PyTorch, which did not run."""
 
 
 def report(comparison: GpuComparison, described: Mapping[str, Any]) -> str:
@@ -62,7 +62,7 @@ def figures(
                 f"{one.milliseconds:.4g}",
                 f"{min(one.times):.4g}-{max(one.times):.4g}",
                 f"{1000 * one.batch / one.milliseconds:.4g}",
-                f"{cost.total / one.milliseconds / 1e9:.1f}",
+                f"{cost.total / one.milliseconds / 1e9:.3g}",
                 f"{one.milliseconds / floor:.2f}" if floor else "-",
                 "-" if other is None else f"{speed_up(one, other):.2f}",
                 f"{one.peak / 2**20:,.0f} MiB",

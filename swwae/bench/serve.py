@@ -7,6 +7,7 @@ these processes can take turns on the same cores, or card. The side's module is 
 for the job's kind: PyTorch's runs under an interpreter that has no pycaffe.
 """
 
+import gc
 import json
 import math
 import os
@@ -60,7 +61,8 @@ def serve(job: Job) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         if "build" in request:
-            side = None  # before there is another
+            side = None  # its memory is free before there is another
+            gc.collect()
             try:
                 side = module.Side(Job.from_json(request["build"]))
             except Refused as error:

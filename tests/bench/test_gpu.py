@@ -180,7 +180,7 @@ def test_figures_stand_beside_the_floor():
         for line in gpu_table.figures(group, cost, WORKS, RATES).splitlines()
     ]
     # 3 ms of products at 1 TFLOP/s, and 3e9 floats at 1000 GB/s
-    assert rows[1][:6] == ["cuDNN fp32", "50", "40-60", "160", "0.1", "3.33"]
+    assert rows[1][:6] == ["cuDNN fp32", "50", "40-60", "160", "0.06", "3.33"]
     assert rows[1][6:8] == ["2.25", "3,072 MiB"]  # of 2.5 and 2
     assert rows[2][5:7] == [f"{30 / (12 + 3 / 8):.2f}", "-"]
     assert rows[3][6] == "1.00"
@@ -189,7 +189,7 @@ def test_figures_stand_beside_the_floor():
     lines = [line.split() for line in text.splitlines()]
     assert lines[1][-3:] == ["15", "1", "1,000"]
     assert lines[2] == ["TF32", "12.38", "8", "1,000"]
-    assert "was not there" in gpu_table.floor_text(group, WORKS, None)
+    assert "did not run" in gpu_table.floor_text(group, WORKS, None)
     assert gpu_table.figures(group, cost, WORKS, None).splitlines()[1].split()[6] == "-"
 
 

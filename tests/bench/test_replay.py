@@ -57,7 +57,7 @@ def test_gradients_are_of_the_given_values(jobs, tmp_path):
 
 
 def test_outputs_are_of_the_given_switches(jobs, tmp_path):
-    """Weights that differ by a thousandth choose other places now and then."""
+    """Its own images would choose other places."""
     one, other = (tmp_path / f"{name}.npz" for name in ("one", "other"))
     values = tmp_path / "values.npz"
     net = network.read(EVERY)
