@@ -39,7 +39,8 @@ def measure_on_gpu(
     turns = GpuRounds(comparison, results, maths, progress)
     try:
         turns.start()
-        if comparison.reference is not None:
+        sides = (c for c in comparison.contenders if not c.refused)
+        if comparison.reference is not None and not all(c.job.compiled for c in sides):
             progress(f"computing {comparison.compared} images on the CPU, to compare")
             results.compute_reference(comparison.reference)
         turns.warm_up(seconds)
