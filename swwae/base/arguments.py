@@ -3,7 +3,7 @@
 import argparse
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 
 def gpu_list(text: str) -> str:
@@ -40,5 +40,21 @@ def number(within: Callable[[float], bool], kind: str) -> Callable[[str], float]
         if not within(value):
             raise argparse.ArgumentTypeError(f"'{text}' is no {kind}")
         return value
+
+    return parse
+
+
+def names_of(known: Collection[str]) -> Callable[[str], list[str]]:
+    """Returns a type: some of the names that are known, with commas between, in the
+    order of `known`."""
+
+    def parse(text: str) -> list[str]:
+        named = text.split(",")
+        for name in named:
+            if name not in known:
+                raise argparse.ArgumentTypeError(
+                    f"'{name}' is none of {', '.join(known)}"
+                )
+        return [name for name in known if name in named]
 
     return parse

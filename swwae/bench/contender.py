@@ -27,7 +27,9 @@ class Contender:
     reference's; the reference's own are from what it computes with disturbed weights
     (`rounds.DISTURBANCE`). finite: whether every loss was. layers: type -> milliseconds
     forward and backward. gigabytes: type of those that only move numbers -> GB/s,
-    likewise; copied: GB/s of a copy.
+    likewise; copied: GB/s of a copy. On a card, peak is what is held of it, and
+    allocated, of that, PyTorch's tensors' share; died: whether `refused` says how its
+    process ended.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Contender:
     layers: dict[str, tuple[float, float]] = field(default_factory=dict)
     gigabytes: dict[str, tuple[float, float]] = field(default_factory=dict)
     copied: float = 0.0
+    allocated: int | None = None
+    died: bool = False
 
     @property
     def setting(self) -> Setting:
@@ -50,6 +54,8 @@ class Contender:
 
     @property
     def title(self) -> str:
+        if self.job.gpu is not None:
+            return f"{self.name}, batch {self.batch}"
         return f"{self.name}, {setting_text(self.setting)}"
 
     @property

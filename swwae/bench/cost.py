@@ -43,12 +43,12 @@ def step_cost(
     blobs, parameters: shapes, the batch included, by blob and by layer.
     """
     counts = {layer: len(shapes) for layer, shapes in parameters.items()}
-    wanted = _wanted_gradients(net, counts)
-    reached = _reached_by_losses(net)
+    wanted = wanted_gradients(net, counts)
+    reached = reached_by_losses(net)
     forward = data = weights = 0
     for place, layer in enumerate(net.layer):
         if layer.type in MULTIPLYING:
-            operations = 2 * _multiply_adds(layer, blobs, parameters[layer.name][0])
+            operations = 2 * multiply_adds(layer, blobs, parameters[layer.name][0])
             of_data, of_weights = wanted[place]
             forward += operations
             data += operations * (of_data and place in reached)
@@ -56,7 +56,7 @@ def step_cost(
     return Cost(forward, data, weights)
 
 
-def _wanted_gradients(
+def wanted_gradients(
     net: caffe_pb2.NetParameter, counts: Mapping[str, int]
 ) -> list[tuple[bool, bool]]:
     """Returns for each layer whether gradients are wanted with respect to its bottoms,
@@ -81,7 +81,7 @@ def _wanted_gradients(
     return wanted
 
 
-def _reached_by_losses(net: caffe_pb2.NetParameter) -> set[int]:
+def reached_by_losses(net: caffe_pb2.NetParameter) -> set[int]:
     """Returns the places of the layers that some loss depends on."""
     blobs: set[str] = set()
     places = set()
@@ -93,9 +93,10 @@ def _reached_by_losses(net: caffe_pb2.NetParameter) -> set[int]:
     return places
 
 
-def _multiply_adds(
+def multiply_adds(
     layer: caffe_pb2.LayerParameter, blobs: Shapes, weights: Sequence[int]
 ) -> int:
+    """Returns how many a layer of MULTIPLYING needs forward. weights: their shape."""
     bottom, top = blobs[layer.bottom[0]], blobs[layer.top[0]]
     if layer.type == "Convolution":
         return top[0] * prod(top[2:]) * prod(weights)

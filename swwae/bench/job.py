@@ -11,9 +11,11 @@ class Job:
     """What a worker builds.
 
     kind: one of KINDS. net, solver, inputs: paths of files, as `setup.prepare` writes
-    them. weights: a path without its suffix; Caffe reads .caffemodel, PyTorch .npz.
-    updates: whether it takes whole training steps, or has forward and backward passes
-    alone.
+    them. weights: a path without its suffix; Caffe reads .caffemodel, or .npz where
+    that is all there is, PyTorch .npz. updates: whether it takes whole training steps,
+    or has forward and backward passes alone. gpu: the card's number; None: the CPU.
+    math: of `maths.MATHS`. compiled: whether PyTorch compiles it. python: the
+    interpreter; None: this one.
     """
 
     kind: str
@@ -23,6 +25,10 @@ class Job:
     inputs: str
     weights: str
     updates: bool
+    gpu: int | None = None
+    math: str = "fp32"
+    compiled: bool = False
+    python: str | None = None
 
     @classmethod
     def from_json(cls, text: str) -> "Job":

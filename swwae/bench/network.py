@@ -18,6 +18,14 @@ ENGINES = ("CAFFE", "DNNL")
 RANDOM = ("Dropout", "GaussianNoise")
 """Layers whose results are random: taken out where results are compared."""
 
+FILLED = tuple(
+    f"{kind}_param"
+    for kind in ("bias", "convolution", "embed", "inner_product", "prelu", "scale")
+)
+FILLERS = {"filler", "weight_filler", "bias_filler"}
+"""In which fields of layers there are fillers of parameters, and what they are called.
+"""
+
 RATE_FACTOR = 1e-3
 """What the solver's rate is multiplied by. An update costs the same at any rate, and
 thousands of steps on the same images must leave the weights about as they are."""
@@ -94,6 +102,20 @@ def on_engine(net: caffe_pb2.NetParameter, engine: str) -> caffe_pb2.NetParamete
     return result
 
 
+def without_fillers(net: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
+    """Returns a copy of the network whose parameters begin as zeros: to fill millions
+    at random takes seconds, and is in vain where weights are loaded."""
+    result = caffe_pb2.NetParameter()
+    result.CopyFrom(net)
+    for layer in result.layer:
+        for name in FILLED:
+            param = getattr(layer, name)
+            for filler in FILLERS.intersection(param.DESCRIPTOR.fields_by_name):
+                if param.HasField(filler):
+                    param.ClearField(filler)
+    return result
+
+
 def deterministic(net: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
     """Returns a copy of the network without dropout and noise: they copy values."""
     result = caffe_pb2.NetParameter()
@@ -106,7 +128,9 @@ def deterministic(net: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
     return result
 
 
-def solver_for(stage_solver: caffe_pb2.SolverParameter, net: Path) -> str:
+def solver_for(
+    stage_solver: caffe_pb2.SolverParameter, net: Path, on_gpu: bool = False
+) -> str:
     """Returns a stage's solver for steps that are timed, as text: without tests,
     snapshots and output, at RATE_FACTOR times its rate."""
     kept = ("type", "momentum", "momentum2", "delta", "rms_decay", "weight_decay")
@@ -119,7 +143,7 @@ def solver_for(stage_solver: caffe_pb2.SolverParameter, net: Path) -> str:
     solver.base_lr = stage_solver.base_lr * RATE_FACTOR
     solver.lr_policy = "fixed"
     solver.max_iter = INT32
-    solver.solver_mode = solver.CPU
+    solver.solver_mode = solver.GPU if on_gpu else solver.CPU
     solver.random_seed = 1
     return text_format.MessageToString(solver)
 

@@ -1,10 +1,11 @@
 """Measures contenders: compares their results once, then lets them take turns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from math import ceil
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from generator.errors import UserError
 from swwae.bench.comparison import differences
@@ -12,6 +13,9 @@ from swwae.bench.contender import Contender, by_setting, setting_text
 from swwae.bench.job import Refused
 from swwae.bench.memory import available_memory
 from swwae.bench.worker import Worker
+
+Progress = Callable[[str], None]
+"""What is called with what is being done."""
 
 WARM_UP = 2
 """Steps before those that count: blobs and primitives are made in the first."""
@@ -33,7 +37,7 @@ def measure(
     rounds: int,
     seconds: float,
     layers: bool,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> None:
     """Compares results, then times steps; the contenders keep what is found.
 
@@ -64,9 +68,7 @@ class Rounds:
     otherwise each is ended after its turn. Raises UserError where one dies.
     """
 
-    def __init__(
-        self, contenders: Sequence[Contender], progress: Callable[[str], None]
-    ) -> None:
+    def __init__(self, contenders: Sequence[Contender], progress: Progress) -> None:
         self._contenders = [c for c in contenders if not c.refused]
         self._progress = progress
         self._running: dict[int, Worker] = {}
@@ -81,8 +83,7 @@ class Rounds:
                 if 1000 * seconds > 4 * times[0]:  # more are cheap, and one may mislead
                     times += self._turn(contender, 3)
             except Refused as error:
-                contender.refused = str(error)
-                self._contenders.remove(contender)
+                self._drop(contender, error)
                 continue
             contender.count = max(1, ceil(1000 * seconds / min(times)))
 
@@ -90,7 +91,11 @@ class Rounds:
         """Gives everyone a turn, beginning with another one in each round."""
         first = number % max(1, len(self._contenders))
         for contender in self._contenders[first:] + self._contenders[:first]:
-            milliseconds = median(self._turn(contender, contender.count))
+            try:
+                milliseconds = median(self._turn(contender, contender.count))
+            except Refused as error:
+                self._drop(contender, error)
+                continue
             contender.times.append(milliseconds)
             self._progress(f"{contender.title}: {milliseconds:.4g} ms a step")
 
@@ -105,6 +110,12 @@ class Rounds:
                 if not self.kept:
                     self.close()
 
+    def _drop(self, contender: Contender, error: Refused) -> None:
+        """Leaves a contender out from now on, and says why."""
+        contender.refused = str(error)
+        contender.times.clear()
+        self._contenders.remove(contender)
+
     def close(self) -> None:
         """Ends all processes."""
         while self._running:
@@ -114,11 +125,15 @@ class Rounds:
     def _turn(self, contender: Contender, count: int) -> list[float]:
         """Returns the milliseconds of so many steps."""
         answer = self._worker(contender).ask(steps=count)
-        contender.peak = max(contender.peak, answer["peak"])
-        contender.finite &= answer["loss"] is not None
+        self._note(contender, answer)
         if not self.kept:
             self.close()
         return answer["milliseconds"]
+
+    def _note(self, contender: Contender, answer: Mapping[str, Any]) -> None:
+        """Keeps what an answer says beside the times."""
+        contender.peak = max(contender.peak, answer["peak"])
+        contender.finite &= answer["loss"] is not None
 
     def _worker(self, contender: Contender) -> Worker:
         """Returns the contender's process, warm."""
@@ -138,10 +153,14 @@ class Rounds:
             for contender in self._contenders
             if contender.peak
         )
-        if available_memory() < MARGIN * max(needs, default=0):
+        if self._available() < MARGIN * max(needs, default=0):
             self.kept = False
             self._progress("memory is short: every turn has a process of its own")
             self.close()
+
+    def _available(self) -> int:
+        """Returns the bytes of memory that one more process could have."""
+        return available_memory()
 
 
 def compare(

@@ -86,7 +86,7 @@ def prepare(
         job = _job("caffe", "CAFFE", place, common, 1, "compared")
         first = not costs
         if first and initial_weights is not None:
-            _write_weights(run, job, initial_weights)
+            write_weights(run, job, initial_weights)
         shapes = _shapes(run, job, save_weights=first)
         costs[batch] = step_cost(timed, shapes["blobs"], shapes["parameters"])
         inputs = inputs_for(net, timed, shapes["classes"], seed)
@@ -144,7 +144,7 @@ def _job(
     )
 
 
-def _write_weights(run: Run, job: Job, source: Path) -> None:
+def write_weights(run: Run, job: Job, source: Path) -> None:
     """Writes a .caffemodel as the job's weights; UserError where it does not fit."""
     loaded = weights.load(source)
     shapes = building.parameter_shapes(Path(job.net))

@@ -55,8 +55,8 @@ def figures(group: Sequence[Contender], cost: Cost) -> str:
                 _speed_up(one, torch),
                 f"{cost.total / one.milliseconds / 1e6:.0f}",
                 f"{one.peak / 2**20:,.0f} MiB",
-                _difference(one, "outputs"),
-                _difference(one, "gradients"),
+                difference_text(one, "outputs"),
+                difference_text(one, "gradients"),
             )
         )
     lines = [f"{' and '.join(names)}: {why}" for why, names in notes.items()]
@@ -67,7 +67,8 @@ def _speed_up(one: Contender, other: Contender | None) -> str:
     return "-" if other is None else f"{speed_up(one, other):.2f}"
 
 
-def _difference(one: Contender, part: str) -> str:
+def difference_text(one: Contender, part: str) -> str:
+    """Returns a contender's difference of "outputs" or "gradients"; - if unknown."""
     difference = one.differences.get(part)
     return "-" if difference is None else f"{difference.l2:.0e}|{difference.most:.0e}"
 

@@ -59,9 +59,14 @@ class TorchNet:
     """
 
     def __init__(
-        self, layers: Sequence[Layer], weights: Mapping[str, Sequence[np.ndarray]]
+        self,
+        layers: Sequence[Layer],
+        weights: Mapping[str, Sequence[np.ndarray]],
+        device: str = "cpu",
     ):
-        """weights: layer -> its parameters in Caffe's shapes."""
+        """weights: layer -> its parameters in Caffe's shapes. device: PyTorch's name of
+        where they are to be."""
+        self._device = device
         self.parameters: dict[tuple[str, int], Parameter] = {}
         self._steps: list[tuple[Layer, Step]] = []
         tied: dict[str, Parameter] = {}
@@ -101,7 +106,7 @@ class TorchNet:
             if name in tied:
                 parameters.append(tied[name])
                 continue
-            values = torch.from_numpy(np.array(array, np.float32))
+            values = torch.from_numpy(np.array(array, np.float32)).to(self._device)
             rate, decay = spec.get("lr_mult", 1.0), spec.get("decay_mult", 1.0)
             if layer.type == "BatchNorm":  # statistics, which no gradient reaches
                 rate = 0.0

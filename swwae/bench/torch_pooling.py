@@ -102,8 +102,8 @@ class _Depooling:
         sums = sums.unflatten(2, plane)
         if not self._counted:
             return sums
-        ones = torch.ones((), dtype=x.dtype).expand(at.shape)
-        count = torch.zeros(flat, dtype=x.dtype).scatter_add_(2, at, ones)
+        ones = x.new_ones(()).expand(at.shape)
+        count = x.new_zeros(flat).scatter_add_(2, at, ones)
         return sums, count.unflatten(2, plane)
 
     def to_place(self, x: Tensor, *shape: Tensor) -> Tensor | tuple[Tensor, Tensor]:
@@ -115,17 +115,22 @@ class _Depooling:
         rows, columns = self._places[key]
         regular = [_as_slice(side) for side in (rows, columns)]
         if None not in regular and not self._counted:
-            y = torch.empty((*x.shape[:2], *plane), memory_format=_layout(x)).zero_()
+            y = torch.empty(
+                (*x.shape[:2], *plane),
+                memory_format=_layout(x),
+                dtype=x.dtype,
+                device=x.device,
+            ).zero_()
             y[:, :, regular[0], regular[1]] = x
             return y
-        row, column = torch.tensor(rows), torch.tensor(columns)
+        row, column = (torch.tensor(side, device=x.device) for side in (rows, columns))
         at = (row[:, None] * plane[1] + column).flatten()
         flat = (*x.shape[:2], prod(plane))
         y = x.new_zeros(flat).index_add(2, at, x.flatten(2)).unflatten(2, plane)
         if not self._counted:
             return y
-        ones = torch.ones((*flat[:2], len(at)))
-        return y, torch.zeros(flat).index_add_(2, at, ones).unflatten(2, plane)
+        ones = x.new_ones((*flat[:2], len(at)))
+        return y, x.new_zeros(flat).index_add_(2, at, ones).unflatten(2, plane)
 
     def _plane(self, x: Tensor, shape: tuple[Tensor, ...]) -> tuple[int, ...]:
         """Returns the result's height and width."""

@@ -5,26 +5,44 @@
 
 Compares Caffe's engines CAFFE (stock) and DNNL, and PyTorch where it is installed: the
 same network with the same weights and images, in processes that take turns. Needs no
-data. docs/performance.md says how to read the table.
+data. With --gpu: Caffe with cuDNN, and PyTorch, on that card.
+
+    tools/bench.py --gpu 0 --net vgg16 --batch 64 --math fp32,tf32 --layers
+    tools/bench.py --gpu 0 --engines caffe,torch --torch-python /opt/torch/bin/python3
+
+docs/performance.md says how to read the table.
 """
 
 import argparse
+import shlex
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from swwae.base.arguments import at_least, number
+from caffe.proto import caffe_pb2
+
+from swwae.base.arguments import at_least, names_of, number
 from swwae.base.files import check_writable, require_file, write_json
 from swwae.base.processes import cores
-from swwae.base.project import relative
+from swwae.base.project import CAFFE, relative
 from swwae.base.tables import print_summary
-from swwae.bench import table
+from swwae.bench import gpu_table, table
 from swwae.bench.contender import Contender
-from swwae.bench.record import comparison_record
+from swwae.bench.gpu_rounds import measure_on_gpu
+from swwae.bench.gpu_setup import (
+    GPU_ENGINES,
+    LAYOUTS,
+    GpuComparison,
+    prepare_on_gpu,
+)
+from swwae.bench.maths import MATHS
+from swwae.bench.record import comparison_record, gpu_record
 from swwae.bench.rounds import measure
 from swwae.bench.setup import SIDES, Comparison, prepare
-from swwae.bench.verdict import faults
+from swwae.bench.verdict import faults, faults_on_gpu
+from swwae.engine import devices
 from swwae.runs.run import Run
 from swwae.stages.sources import require_network
 
@@ -35,15 +53,21 @@ MOST_THREADS = 1024
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    _settle(parser, options)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the workers, too
     if options.json:
         check_writable(options.json)
     run = Run(options.net, options.variant, options.stage, options.depth)
     net = require_network(run, run.network)
     require_file(run.solver, "solver", run.generator_command)
+    if options.gpu is not None:
+        devices.choose(CAFFE, str(options.gpu))
     with TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
+        if options.gpu is not None:
+            return _on_gpu(run, net, folder, options, arguments)
         comparison = prepare(
             run,
             net,
@@ -80,6 +104,58 @@ def main(arguments: list[str] | None = None) -> int:
     return _judge(comparison.contenders)
 
 
+def _on_gpu(
+    run: Run,
+    net: caffe_pb2.NetParameter,
+    folder: Path,
+    options: argparse.Namespace,
+    arguments: list[str] | None,
+) -> int:
+    """Does what is asked for on a card; returns the exit code."""
+    comparison = prepare_on_gpu(
+        run,
+        net,
+        folder,
+        gpu=options.gpu,
+        batches=options.batch,
+        compare_batch=options.compare_batch,
+        threads=options.threads[0],
+        engines=options.engines,
+        maths=options.math,
+        layouts=options.layout,
+        torch_python=options.torch_python,
+        initial_weights=options.weights,
+        seed=options.seed,
+    )
+    _print_plan(run, comparison, options)
+    if options.dry_run:
+        return 0
+    described = measure_on_gpu(
+        comparison,
+        folder,
+        maths=options.math,
+        rounds=options.rounds,
+        seconds=options.seconds,
+        layers=options.layers,
+        progress=to_stderr,
+    )
+    print(f"\n{gpu_table.report(comparison, described)}")
+    if options.json:
+        typed = sys.argv[1:] if arguments is None else arguments
+        content = gpu_record(
+            run,
+            comparison,
+            described,
+            command=shlex.join(["tools/bench.py", *typed]),
+            weights=options.weights,
+            seed=options.seed,
+            rounds=options.rounds,
+            seconds=options.seconds,
+        )
+        write_json(options.json, content)
+    return _say(faults_on_gpu(comparison.contenders))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bench.py",
@@ -110,14 +186,14 @@ def _parser() -> argparse.ArgumentParser:
         type=_list(at_least(1, MOST_THREADS)),
         default=[cores()],
         metavar="N,...",
-        help="default: one a core",
+        help="of the CPU (default: one a core)",
     )
     parser.add_argument(
         "--engines",
-        type=_engines,
-        default=list(SIDES),
+        type=lambda text: text.split(","),
         metavar="NAME,...",
-        help=f"of {', '.join(SIDES)}; caffe is always among them (default: all)",
+        help=f"of {', '.join(SIDES)}; caffe is always among them; with --gpu: of"
+        f" {', '.join(GPU_ENGINES)} (default: all)",
     )
     parser.add_argument(
         "--weights",
@@ -152,6 +228,34 @@ def _parser() -> argparse.ArgumentParser:
         help="also where Caffe's time goes, by types of layers",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also written here")
+    card = parser.add_argument_group("on a card")
+    card.add_argument("--gpu", type=at_least(0), metavar="N", help="the card's number")
+    card.add_argument(
+        "--math",
+        type=names_of(MATHS),
+        metavar="NAME,...",
+        help=f"of {', '.join(MATHS)} (default: all; Caffe's sides: those it has)",
+    )
+    card.add_argument(
+        "--layout",
+        type=names_of(LAYOUTS),
+        metavar="NAME,...",
+        help=f"of PyTorch's images: of {', '.join(LAYOUTS)} (default: both, but for"
+        " fp32 in nhwc, for which PyTorch searches kernels for minutes)",
+    )
+    card.add_argument(
+        "--torch-python",
+        type=Path,
+        metavar="FILE",
+        help="the Python that has PyTorch (default: the project's own)",
+    )
+    card.add_argument(
+        "--compare-batch",
+        type=at_least(0),
+        metavar="N",
+        help="images whose results are compared with the CPU's; 0: none are (default:"
+        " the batch size, 64 at most; of images larger than 64x64, 4)",
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done, and stop"
     )
@@ -165,15 +269,30 @@ def _list(one):
     return parse
 
 
-def _engines(text: str) -> list[str]:
-    named = text.split(",")
-    for name in named:
-        if name not in SIDES:
-            raise argparse.ArgumentTypeError(f"'{name}' is none of {', '.join(SIDES)}")
-    return [name for name in SIDES if name == "caffe" or name in named]
+def _settle(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Fills in what depends on other options, and ends where these do not agree."""
+    on_gpu = options.gpu is not None
+    known = GPU_ENGINES if on_gpu else tuple(SIDES)
+    try:
+        named = names_of(known)(",".join(options.engines or known))
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"argument --engines: {error}")
+    options.engines = [name for name in known if name in named]
+    if not on_gpu and "caffe" not in named:
+        options.engines.insert(0, "caffe")
+    for name in ("math", "layout", "torch_python", "compare_batch"):
+        if not on_gpu and getattr(options, name) is not None:
+            parser.error(f"--{name.replace('_', '-')} needs --gpu N")
+    if on_gpu and len(options.threads) > 1:
+        parser.error("--gpu takes one number of --threads")
+    options.math = options.math or list(MATHS)
 
 
-def _print_plan(run: Run, comparison: Comparison, options: argparse.Namespace) -> None:
+def _print_plan(
+    run: Run,
+    comparison: Comparison | GpuComparison,
+    options: argparse.Namespace,
+) -> None:
     """Says what will be done, before it is."""
     timed = [one for one in comparison.contenders if not one.refused]
     takes = len(timed) * options.rounds * options.seconds
@@ -187,6 +306,14 @@ def _print_plan(run: Run, comparison: Comparison, options: argparse.Namespace) -
         )
         for batch, cost in comparison.costs.items()
     ]
+    if isinstance(comparison, GpuComparison):
+        where = [("GPU", f"{comparison.gpu}"), ("compared", _compared(comparison))]
+    else:
+        where = [("threads", ", ".join(map(str, options.threads)))]
+    left_out: dict[str, list[str]] = {}
+    for one in comparison.contenders:
+        if one.refused:
+            left_out.setdefault(one.refused, []).append(one.name)
     print_summary(
         f"{run.title}: training steps, {options.rounds} rounds of"
         f" {options.seconds:g} s each, {takes:.0f} s at least",
@@ -194,10 +321,20 @@ def _print_plan(run: Run, comparison: Comparison, options: argparse.Namespace) -
             ("network", relative(run.network)),
             ("weights", relative(options.weights) if options.weights else fillers),
             *operations,
-            ("threads", ", ".join(map(str, options.threads))),
+            *where,
             ("sides", "; ".join(dict.fromkeys(one.name for one in timed))),
+            *(
+                ("without", f"{'; '.join(dict.fromkeys(names))}: {why}")
+                for why, names in left_out.items()
+            ),
         ],
     )
+
+
+def _compared(comparison: GpuComparison) -> str:
+    if comparison.reference is None:
+        return "nothing"
+    return f"{comparison.compared} images, with the CPU's CAFFE"
 
 
 def to_stderr(text: str) -> None:
@@ -206,7 +343,12 @@ def to_stderr(text: str) -> None:
 
 def _judge(contenders: list[Contender]) -> int:
     """Says whose results or losses are not to be trusted; returns the exit code."""
-    sentences = faults(contenders)
+    return _say(faults(contenders))
+
+
+def _say(sentences: Iterable[str]) -> int:
+    """Says what is wrong, where anything is; returns the exit code."""
+    sentences = list(sentences)
     for sentence in sentences:
         to_stderr(f"bench.py: {sentence}")
     return DISAGREE if sentences else 0
