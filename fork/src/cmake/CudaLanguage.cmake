@@ -29,7 +29,14 @@ endforeach()
 list(APPEND CMAKE_CUDA_ARCHITECTURES ${newest}-virtual)
 list(REMOVE_DUPLICATES CMAKE_CUDA_ARCHITECTURES)
 
+# NVIDIA's wheels of some releases have their libraries in lib, where their nvcc does not
+# look.
 cmake_policy(SET CMP0104 NEW)
+get_filename_component(toolkit "$ENV{CUDACXX}" REALPATH)
+get_filename_component(toolkit "${toolkit}" DIRECTORY)
+if(NOT EXISTS ${toolkit}/../lib64 AND EXISTS ${toolkit}/../lib/libcudart_static.a)
+  set(CMAKE_CUDA_FLAGS "-L${toolkit}/../lib")
+endif()
 enable_language(CUDA)
 set(CMAKE_CUDA_STANDARD 17)  # of CCCL, which thrust is a part of
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)

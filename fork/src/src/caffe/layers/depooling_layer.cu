@@ -42,8 +42,9 @@ void DepoolingLayer<Dtype>::Forward_gpu(const vector<Blob<Dtype>*>& bottom,
 template <typename Dtype>
 void DepoolingLayer<Dtype>::Backward_gpu(const vector<Blob<Dtype>*>& top,
       const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom) {
+  // Zero; what nobody has touched is zero, and takes no memory.
   for (int i = 1; i < bottom.size(); ++i) {
-    if (propagate_down[i]) {
+    if (propagate_down[i] && bottom[i]->diff()->head() != SyncedMemory::UNINITIALIZED) {
       caffe_gpu_set(bottom[i]->count(), Dtype(0), bottom[i]->mutable_gpu_diff());
     }
   }

@@ -26,6 +26,10 @@ class GpuMathTest : public ::testing::Test {
   static shared_ptr<Net<float> > MakeNet(NetParameter_GpuMath math) {
     NetParameter parameter;
     parameter.set_gpu_math(math);
+    LayerParameter* layer = parameter.add_layer();
+    layer->set_type("DummyData");
+    layer->add_top("data");
+    layer->mutable_dummy_data_param()->add_shape()->add_dim(1);
     return shared_ptr<Net<float> >(new Net<float>(parameter));
   }
 

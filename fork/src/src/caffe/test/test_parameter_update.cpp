@@ -29,7 +29,7 @@ class ParameterUpdateTest : public MultiDeviceTest<TypeParam> {
     Caffe::set_random_seed(1701);
     std::ostringstream text;
     text << "base_lr: 0.1 lr_policy: 'fixed' weight_decay: 0.02 random_seed: 1 "
-        << settings << " net_param { layer { name: 'data' type: 'DummyData' top: 'data' "
+        << "net_param { layer { name: 'data' type: 'DummyData' top: 'data' "
         << "dummy_data_param { shape { dim: 2 dim: 123 } } } ";
     for (int i = 0; i < layers; ++i) {
       text << "layer { name: 'ip" << i << "' type: 'InnerProduct' bottom: 'data' top: 'ip"
@@ -41,6 +41,7 @@ class ParameterUpdateTest : public MultiDeviceTest<TypeParam> {
     text << '}';
     SolverParameter parameter;
     CHECK(google::protobuf::TextFormat::ParseFromString(text.str(), &parameter));
+    CHECK(google::protobuf::TextFormat::MergeFromString(settings, &parameter));
     solver_.reset(SolverRegistry<Dtype>::CreateSolver(parameter));
   }
 

@@ -26,14 +26,14 @@ void MakeRowMajor(const ChannelLayout& layout, void* numbers) {
   const ptrdiff_t groups = layout.groups;
 #pragma omp parallel if (layout.count() >= kParallelCount)
   {
-    const std::unique_ptr<Number[]> planes(new Number[size]);
+    const std::unique_ptr<uint32_t[]> planes(new uint32_t[size]);
 #pragma omp for
     for (ptrdiff_t group = 0; group < groups; ++group) {
       Number* blocks = static_cast<Number*>(numbers) + group * size;
       for (size_t start = 0; start < places; start += kTile) {
         const size_t end = std::min(start + kTile, places);
         for (size_t channel = 0; channel < block; ++channel) {
-          Number* plane = &planes[channel * places];
+          uint32_t* plane = &planes[channel * places];
           for (size_t place = start; place < end; ++place) {
             plane[place] = blocks[place * block + channel];
           }
