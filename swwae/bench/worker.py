@@ -119,6 +119,7 @@ def environment(job: Job) -> dict[str, str]:
     given = dict(os.environ)
     if job.gpu is not None and job.kind == "caffe":
         given["CAFFE_GPU_MATH"] = job.math
+        given.setdefault("CAFFE_SHARE_GRADIENTS", "1")  # as `caffe train` does
     if job.python is None:
         return given
     for name in OWN_PYTHON:
