@@ -57,7 +57,8 @@ NOT_OF_PYTHON = (
     "sqlite3", "dist-packages", "site-packages", "sitecustomize.py",
     "EXTERNALLY-MANAGED", "lib-dynload/*test*", "lib-dynload/xx*",
     "lib-dynload/_curses*", "lib-dynload/_dbm*", "lib-dynload/_gdbm*",
-    "lib-dynload/_hashlib*", "lib-dynload/_sqlite3*", "lib-dynload/_ssl*", "lib-dynload/_tkinter*", "lib-dynload/nis*",
+    "lib-dynload/_hashlib*", "lib-dynload/_sqlite3*", "lib-dynload/_ssl*",
+    "lib-dynload/_tkinter*", "lib-dynload/nis*",
     "lib-dynload/readline*", "lib-dynload/_crypt*", "lib-dynload/ossaudiodev*",
 )  # fmt: skip
 """What nothing here imports, or does without (hashlib), and what takes libraries."""

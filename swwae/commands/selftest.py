@@ -95,10 +95,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _checks(options: argparse.Namespace, folder: Path) -> list[Check]:
     trainings = Trainings(folder, options.gpu if options.cuda else None)
-    checks = [Check("programs", installation.programs_start, 30)]
+    checks = [Check("programs", installation.programs_start, 30, needed=True)]
     if options.cuda:
         checks += [
-            Check("card", partial(card.describe, options.gpu), 30),
+            Check("card", partial(card.describe, options.gpu), 30, needed=True),
             Check("sentences", card.refuses_in_sentences, 30),
         ]
     checks += [
@@ -108,20 +108,18 @@ def _checks(options: argparse.Namespace, folder: Path) -> list[Check]:
         Check("repeats", trainings.repeat, 60),
     ]
     if not options.cuda:
-        threads = min(2, cores())
-        processes = max(1, cores() // threads)
-        tests = partial(layer_tests.run_on_cpu, processes, threads)
+        tests = partial(layer_tests.run_on_cpu, cores())
         return [*checks, Check("layers' tests", tests, SECONDS[False])]
     gpu, compare, step = options.gpu, card.compare_gradients, card.time_steps
     torch = options.torch_python
+    tests = partial(layer_tests.run_on_gpu, gpu, cores())
     return [
         *checks,
+        Check("layers' tests", tests, 110),
         Check("gradients", partial(compare, gpu, "vgg8", ()), 60),
         Check("gradients", partial(compare, gpu, "vgg16", ("swwae-all",)), 60),
+        Check("time", partial(step, gpu, VGG16_STEP, torch), 120),
         Check("time", partial(step, gpu, VGG8_STEP, torch), 50),
-        Check("time", partial(step, gpu, VGG16_STEP, torch), 110),
-        # last: what takes all the time that is left
-        Check("layers' tests", partial(layer_tests.run_on_gpu, gpu, cores()), 150),
     ]
 
 

@@ -30,12 +30,13 @@ class Check:
     """Something to check. most: seconds that it may take.
 
     run: is given the time, of time.monotonic(), at which it must have ended, and raises
-    Failed or UserError.
+    Failed or UserError. needed: the checks behind it make no sense where it has failed.
     """
 
     name: str
     run: Callable[[float], Finding]
     most: float
+    needed: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,18 @@ class Outcome:
 
 
 def run_all(checks: Sequence[Check], seconds: float) -> Iterator[Outcome]:
-    """Yields the outcome of every check; those for which no time is left fail.
+    """Yields the outcome of every check.
 
+    Those for which no time is left fail, and so do those behind a needed one that has.
     seconds: for all of them.
     """
     end = monotonic() + seconds
+    missed = None
     for check in checks:
         began = monotonic()
         try:
+            if missed is not None:
+                raise Failed(f"not begun, since {missed} failed")
             if began >= end:
                 raise Failed(
                     f"not begun: the {seconds:g} s were over; give more with --seconds"
@@ -71,4 +76,6 @@ def run_all(checks: Sequence[Check], seconds: float) -> Iterator[Outcome]:
         except OSError as error:
             passed, data = False, None
             detail = f"{error.filename or check.name}: {error.strerror or error}"
+        if check.needed and not passed:
+            missed = missed or check.name
         yield Outcome(check.name, passed, monotonic() - began, detail, data)

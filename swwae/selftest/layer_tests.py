@@ -107,20 +107,17 @@ def find_tests() -> Tests:
     )
 
 
-def run_on_cpu(processes: int, threads: int, until: float) -> Finding:
-    """Runs the tests that compute on the CPU; raises Failed where one fails.
-
-    threads: of each process.
-    """
+def run_on_cpu(processes: int, until: float) -> Finding:
+    """Runs the tests that compute on the CPU; raises Failed where one fails."""
     tests = find_tests()
     names = [
         name
         for name in list_tests(tests)
         if not ON_GPU.search(name) and name not in TAKES_GPU
     ]
-    environment = {"OMP_NUM_THREADS": str(threads)}
+    environment = {"OMP_NUM_THREADS": "1"}  # as many as processes, on all cores
     results = _run(tests, names, processes, environment, until)
-    return _judge(names, results, f"{processes} processes of {threads} threads")
+    return _judge(names, results, f"{processes} processes")
 
 
 def run_on_gpu(gpu: int, cores: int, until: float) -> Finding:
@@ -211,8 +208,8 @@ def _run(
     until: float,
 ) -> Results:
     """Returns the results of tests dealt out to processes: neighbours, which take as
-    long as each other, to different ones. A test that ends its process leaves the others
-    of that share to new processes."""
+    long as each other, to different ones. A test that ends its process leaves the
+    others of that share to new processes."""
     results = Results()
     left = list(names)
     while left and monotonic() < until:
@@ -275,8 +272,11 @@ def _judge(names: Sequence[str], results: Results, how: str) -> Finding:
     parts = [f"{len(results.passed)} of {len(names)} tests passed ({how})"]
     if results.failed:
         parts.append(f"failed: {_some(sorted(results.failed))}")
-    for name, words in list(results.last_words.items())[:MOST_NAMED]:
-        parts.append(f"{name} ended its process: {words}")
+    if results.last_words:
+        named, words = next(iter(results.last_words.items()))
+        parts.append(
+            f"{len(results.last_words)} ended a process, such as {named}: {words}"
+        )
     if unknown:
         parts.append(f"{len(unknown)} without a result, such as {unknown[0]}")
     raise Failed("; ".join(parts), data)
