@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from time import monotonic
 from typing import IO
 
@@ -228,11 +228,14 @@ def _all_lines(
     environment: Mapping[str, str],
     until: float,
 ) -> list[list[str]]:
+    """Returns what a process a share writes until it ends, or its time is over."""
     logs = [TemporaryFile("w+", encoding="utf-8", errors="replace") for _ in shares]
     running = []
+    leftovers = TemporaryDirectory(prefix="selftest-", ignore_cleanup_errors=True)
+    places = {"TMPDIR": leftovers.name, "GLOG_log_dir": leftovers.name}
     try:
         for share, log in zip(shares, logs, strict=True):
-            running.append(_start(tests, share, environment, log))
+            running.append(_start(tests, share, places | dict(environment), log))
         for process in running:
             try:
                 process.wait(max(until - monotonic(), 0))
@@ -250,6 +253,7 @@ def _all_lines(
             process.wait()
         for log in logs:
             log.close()
+        leftovers.cleanup()
 
 
 def _judge(names: Sequence[str], results: Results, how: str) -> Finding:

@@ -1,4 +1,4 @@
-"""The self-test with stand-ins for Caffe's programs; its trainings with Caffe itself."""
+"""Self-test with stand-ins for Caffe's programs, its trainings with Caffe itself."""
 
 import json
 import os
@@ -39,6 +39,7 @@ TESTS = f"""\
 {LIST}END
 exit 0; }}
 echo "$CUDA_MPS_PIPE_DIRECTORY $1" >>"$CALLS"
+touch "$TMPDIR/left behind" && echo "$TMPDIR" >>"$CALLS.folders"
 code=0
 for name in $(echo "${{1#--gtest_filter=}}" | tr : ' '); do
   echo "[ RUN      ] $name"
@@ -86,6 +87,8 @@ def test_tests_are_listed_by_case_without_disabled_ones():
 def test_the_cpu_runs_its_own_tests_and_no_unused_ones(tests):
     found = layer_tests.run_on_cpu(2, soon())
     assert found.detail == "3 tests passed (2 processes)"
+    folders = set(tests.with_suffix(".folders").read_text().split())
+    assert len(folders) == 1 and not any(map(os.path.exists, folders))
     calls = sorted(tests.read_text().split())
     assert calls == [
         "--gtest_filter=ATest/0.TestOne:PlainTest.TestOne",
