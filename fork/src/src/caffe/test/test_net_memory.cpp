@@ -165,7 +165,7 @@ TEST(ChannelBiasTest, TestRectified) {
   EXPECT_EQ(0, RectifiedGradient(0., 3.));
 }
 
-#ifdef USE_CUDNN
+#ifndef CPU_ONLY
 
 template <typename Dtype>
 class GPUChannelBiasTest : public GPUDeviceTest<Dtype> {};
@@ -213,6 +213,6 @@ TYPED_TEST(GPUChannelBiasTest, TestAgainstTheCPU) {
   }
 }
 
-#endif  // USE_CUDNN
+#endif  // CPU_ONLY
 
 }  // namespace caffe
