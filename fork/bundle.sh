@@ -61,7 +61,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work" "$out.partial"' EXIT
 name=$(basename "$out" .tar.xz)
 mkdir "$work/$name"
-"$root/.venv/bin/python" fork/bundle/contents.py \
+PYTHONPATH=$root/fork "$root/.venv/bin/python" -m bundle.contents \
   "$root" "$build" "$objects" "$source" "$work/$name" ||
   fail 1 "the bundle could not be put together; what the lines above say stopped it."
 echo "compressing $(du -sm "$work/$name" | cut -f1) MB"

@@ -24,6 +24,9 @@ NOT_BUILT = "the patched Caffe is not built: run %s, or for GPUs %s" % (
     BUILD_COMMAND,
     GPU_BUILD_COMMAND,
 )
+IN_BUNDLE = (ROOT / "libexec").is_dir()
+"""Whether this is no checkout, but what fork/bundle.sh packs."""
+
 CUDA_LIBRARIES = (
     "libcuda.",
     "libcudart",
@@ -79,6 +82,11 @@ def missing(error):
         if isinstance(error, ModuleNotFoundError):
             return NOT_BUILT
         of_gpus = any(name in str(error) for name in CUDA_LIBRARIES)
+        if of_gpus and IN_BUNDLE:
+            return (
+                "NVIDIA's libraries are not found (%s): name their folders with"
+                " NVIDIA_LIBS=FOLDER:..." % error
+            )
         return "the patched Caffe cannot be loaded (%s): run %s" % (
             error,
             GPU_BUILD_COMMAND if of_gpus else BUILD_COMMAND,
@@ -86,6 +94,8 @@ def missing(error):
     if package in ("swwae", "generator", ""):
         return None
     if isinstance(error, ModuleNotFoundError):
+        if IN_BUNDLE:
+            return "this takes %s, which a bundle leaves out: use a checkout" % package
         return "the project's Python lacks %s: run %s" % (package, INSTALL_COMMAND)
     return None
 

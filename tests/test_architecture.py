@@ -21,6 +21,7 @@ FLOORS = (
     "report",
     "bench",
     "datasets",
+    "selftest",
     "commands",
 )
 """The packages of swwae/, from the ground up: docs/architecture.md draws them."""

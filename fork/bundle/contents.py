@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Fills a bundle's folder; fork/bundle.sh says what a bundle is, and calls this.
 
-    contents.py CHECKOUT BUILD OBJECTS SOURCE FOLDER
+    python -m bundle.contents CHECKOUT BUILD OBJECTS SOURCE FOLDER
 
 BUILD is that of the patched Caffe (build/caffe), OBJECTS where its tests were compiled,
 SOURCE where it was compiled from. Runs under the checkout's own Python: the bundle gets
@@ -17,7 +16,7 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
-from libraries import (
+from bundle.libraries import (
     COMPILERS,
     closure,
     located,
@@ -47,7 +46,7 @@ DISTRIBUTIONS = (
 
 NOT_OF_PACKAGES = (
     "*/__pycache__", "*/tests", "numpy/f2py", "numpy/_core/include", "numpy/_core/lib",
-    "numpy/typing", "*.pyi", "*/_avif.*", "pillow.libs/libavif*", "PIL/_imagingtk*",
+    "numpy/typing", "*/*.pyi", "*/_avif.*", "pillow.libs/libavif*", "PIL/_imagingtk*",
 )  # fmt: skip
 """What nothing runs."""
 
@@ -142,9 +141,9 @@ def copy_python(python: Path) -> None:
     copy_tree(Path(sysconfig.get_path("stdlib")), python, NOT_OF_PYTHON)
     site, here = python / "site-packages", Path(sysconfig.get_path("purelib"))
     for package in PACKAGES:
-        copy_tree_of_site(here, package, site)
+        copy_package(here, package, site)
     for distribution in DISTRIBUTIONS:
-        copy_tree_of_site(here, f"{distribution}.libs", site)
+        copy_package(here, f"{distribution}.libs", site)
         for info in here.glob(f"{distribution}-*.dist-info"):
             site.mkdir(exist_ok=True)
             (site / info.name).mkdir()
@@ -156,7 +155,7 @@ def copy_python(python: Path) -> None:
     )
 
 
-def copy_tree_of_site(here: Path, name: str, site: Path) -> None:
+def copy_package(here: Path, name: str, site: Path) -> None:
     """Copies a package's folder from one site-packages to another, if there is one."""
     if (here / name).is_dir():
         patterns = [

@@ -1,0 +1,1 @@
+"""What fork/bundle.sh packs, and the launcher of the programs in there."""
