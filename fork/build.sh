@@ -187,19 +187,30 @@ find_cuda() {
 # name, not the type, and 2 and 3 of TestDtypesAndDevices are GPUDevice<float>, <double>.
 gpu_instances='*/2.*:*/3.*:*GPU*:*CuDNN*:Im2colKernelTest*'
 
-# The GPU instances of the tests, in processes that share the card: gradient checks of
-# convolutions take up to a minute each, and one process would keep the card idle.
+# The GPU instances of the tests, in processes that share the card: gradient checks wait
+# for it thousands of times, and one process would keep it idle. CUDA's MPS, where it is
+# there, lets them compute at the same time; without it they take turns.
 run_gpu_tests() {
-  local shard failed='' processes=() count=$(($(nproc) < 12 ? $(nproc) : 12))
+  local shard failed='' mps processes=() count=$(($(nproc) < 12 ? $(nproc) : 12))
   nvidia-smi -L >/dev/null 2>&1 ||
     fail 2 "the tests are built, and there is no NVIDIA GPU here to run them on. On a\
  machine with one: fork/build.sh --cuda --tests=gpu"
-  echo "testing on the GPU in $count processes"
+  if command -v nvidia-cuda-mps-control >/dev/null; then
+    mps=$(mktemp -d)
+    export CUDA_MPS_PIPE_DIRECTORY=$mps CUDA_MPS_LOG_DIRECTORY=$mps
+    if nvidia-cuda-mps-control -d >/dev/null 2>&1; then
+      trap 'echo quit | nvidia-cuda-mps-control >/dev/null 2>&1; rm -rf "$CUDA_MPS_PIPE_DIRECTORY"' EXIT
+    else
+      rm -rf "$mps"
+      unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
+    fi
+  fi
+  echo "testing on the GPU in $count processes${CUDA_MPS_PIPE_DIRECTORY:+, by MPS}"
   rm -f "$tests_log"-*.log
   for ((shard = 0; shard < count; shard++)); do
     # Every shape is measured: what other runs have found is theirs.
     (cd "$source" && CAFFE_CUDNN_CACHE='' GTEST_TOTAL_SHARDS=$count \
-      GTEST_SHARD_INDEX=$shard "$objects/test/test.testbin" \
+      GTEST_SHARD_INDEX=$shard OMP_NUM_THREADS=1 "$objects/test/test.testbin" \
       --gtest_filter="$gpu_instances" >"$tests_log-$shard.log" 2>&1) &
     processes+=($!)
   done

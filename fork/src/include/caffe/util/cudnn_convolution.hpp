@@ -77,10 +77,6 @@ class CuDNNConvolution {
   DISABLE_COPY_AND_ASSIGN(CuDNNConvolution);
 };
 
-/// The memory of the current thread and device that convolutions share: at least so many
-/// bytes, for the kernels that are launched before the next call.
-void* GpuWorkspace(size_t bytes);
-
 }  // namespace caffe
 
 #endif  // USE_CUDNN

@@ -93,8 +93,12 @@ TYPED_TEST(NetMemoryTest, TestSharedGradients) {
   shared_ptr<Net<Dtype> > sharing = this->Make();
   const size_t saved = ShareGradientMemory(*sharing);
   const vector<Dtype> shared = this->Gradients(sharing.get(), &shared_loss);
-  EXPECT_EQ(loss, shared_loss);
-  EXPECT_TRUE(alone == shared);
+  EXPECT_NEAR(loss, shared_loss, 1e-5 * loss);
+  ASSERT_EQ(alone.size(), shared.size());
+  for (int i = 0; i < alone.size(); ++i) {
+    // cuDNN's algorithms may add up in another order each time.
+    ASSERT_NEAR(alone[i], shared[i], 1e-4 * (1 + std::fabs(alone[i]))) << i;
+  }
   // Of conv1's size are the gradients of conv1 and unpool1.
   EXPECT_GE(saved, net->blob_by_name("conv1")->count() * sizeof(Dtype));
   EXPECT_EQ(sharing->blob_by_name("conv1")->diff().get(),
@@ -161,7 +165,7 @@ TEST(ChannelBiasTest, TestRectified) {
   EXPECT_EQ(0, RectifiedGradient(0., 3.));
 }
 
-#ifdef USE_CUDNN
+#ifndef CPU_ONLY
 
 template <typename Dtype>
 class GPUChannelBiasTest : public GPUDeviceTest<Dtype> {};
@@ -209,6 +213,6 @@ TYPED_TEST(GPUChannelBiasTest, TestAgainstTheCPU) {
   }
 }
 
-#endif  // USE_CUDNN
+#endif  // CPU_ONLY
 
 }  // namespace caffe

@@ -1,10 +1,9 @@
-#ifdef USE_CUDNN
 #include "caffe/util/channel_bias.hpp"
 
 #include <algorithm>
 
 #include "caffe/common.hpp"
-#include "caffe/util/cudnn_convolution.hpp"
+#include "caffe/util/device_scratch.hpp"
 
 namespace caffe {
 
@@ -138,7 +137,7 @@ void ChannelBiasGradientGpu(int count, int channels, int spatial, const Dtype* y
   const int each = std::max(1, std::min(count, kValuesPerBlock / spatial));
   const int parts = (count + each - 1) / each;
   Dtype* sums = bias_diff == NULL ? NULL
-      : static_cast<Dtype*>(GpuWorkspace(sizeof(Dtype) * channels * parts));
+      : static_cast<Dtype*>(DeviceScratch(sizeof(Dtype) * channels * parts));
   if (spatial % 4 == 0) {
     SumsOf<Dtype, 4>(count, channels, spatial, each, y, y_diff, sums);
   } else {
@@ -159,4 +158,3 @@ template void ChannelBiasGradientGpu<double>(int, int, int, const double*, doubl
     double*);
 
 }  // namespace caffe
-#endif

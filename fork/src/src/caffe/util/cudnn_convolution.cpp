@@ -387,10 +387,6 @@ size_t CuDNNConvolution<Dtype>::OutputSize(const Algorithm& algorithm) const {
       * shape_.out_width;
 }
 
-void* GpuWorkspace(size_t bytes) {
-  return Device::Current().Workspace(bytes);
-}
-
 template class CuDNNConvolution<float>;
 template class CuDNNConvolution<double>;
 
