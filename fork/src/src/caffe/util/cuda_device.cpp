@@ -79,8 +79,9 @@ int CountDevices() {
 
 void ExpectDevice(int device) {
   const int count = CountDevices();
-  CHECK(device >= 0 && device < count) << "There is no GPU " << device << ": this machine "
-      << "has " << count << (count == 1 ? " GPU, number 0" : " GPUs, numbers 0 to ")
+  if (device >= 0 && device < count) { return; }
+  LOG(FATAL) << "There is no GPU " << device << ": this machine has " << count
+      << (count == 1 ? " GPU, number 0" : " GPUs, numbers 0 to ")
       << (count == 1 ? "" : std::to_string(count - 1)) << ".";
 }
 
