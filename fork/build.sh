@@ -168,6 +168,9 @@ find_cuda() {
     [[ " $known" = *" ${arch%%-*} "* ]] ||
       fail 2 "nvcc of CUDA ${version/ /.} does not know compute capability $arch; it knows\
  ${known% }. Choose with CUDA_ARCHITECTURES."
+    [ "${arch//[^0-9]/}" -ge 70 ] ||
+      fail 2 "CUDA_ARCHITECTURES names compute capability $arch; this Caffe's kernels need\
+ 70 or more."
   done
   cuda_options=(-DCPU_ONLY=OFF -DUSE_CUDNN=ON "-DNVIDIA_WHEELS=$nvidia_wheels"
     "-DCUDA_ARCHITECTURES=$CUDA_ARCHITECTURES")
@@ -183,27 +186,35 @@ find_cuda() {
     cuda_options+=(-DCMAKE_CUDA_COMPILER_LAUNCHER=ccache)
 }
 
+mps=  # folder of the daemon that run_gpu_tests has started
+
 # Names of the tests that compute on a GPU: a typed test has the number of its type in its
 # name, not the type, and 2 and 3 of TestDtypesAndDevices are GPUDevice<float>, <double>.
 gpu_instances='*/2.*:*/3.*:*GPU*:*CuDNN*:Im2colKernelTest*'
+
+end_mps() {
+  [ -n "$mps" ] || return 0
+  echo quit | nvidia-cuda-mps-control >/dev/null 2>&1 || true
+  rm -rf "$mps"
+  mps=''
+  unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
+}
 
 # The GPU instances of the tests, in processes that share the card: gradient checks wait
 # for it thousands of times, and one process would keep it idle. CUDA's MPS, where it is
 # there, lets them compute at the same time; without it they take turns.
 run_gpu_tests() {
-  local shard failed='' mps processes=() count=$(($(nproc) < 12 ? $(nproc) : 12))
+  local shard failed='' processes=() count=$(($(nproc) < 12 ? $(nproc) : 12))
   nvidia-smi -L >/dev/null 2>&1 ||
     fail 2 "the tests are built, and there is no NVIDIA GPU here to run them on. On a\
  machine with one: fork/build.sh --cuda --tests=gpu"
-  if command -v nvidia-cuda-mps-control >/dev/null; then
+  if [ -z "${CUDA_MPS_PIPE_DIRECTORY-}" ] && command -v nvidia-cuda-mps-control >/dev/null; then
     mps=$(mktemp -d)
     export CUDA_MPS_PIPE_DIRECTORY=$mps CUDA_MPS_LOG_DIRECTORY=$mps
-    if nvidia-cuda-mps-control -d >/dev/null 2>&1; then
-      trap 'echo quit | nvidia-cuda-mps-control >/dev/null 2>&1; rm -rf "$CUDA_MPS_PIPE_DIRECTORY"' EXIT
-    else
-      rm -rf "$mps"
-      unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
-    fi
+    trap 'end_mps' EXIT
+    # It may start where its server cannot: in a container, or beside another user's.
+    { nvidia-cuda-mps-control -d 9>&- && "$installed/bin/caffe" device_query --gpu=all; } \
+      >/dev/null 2>&1 || end_mps
   fi
   echo "testing on the GPU in $count processes${CUDA_MPS_PIPE_DIRECTORY:+, by MPS}"
   rm -f "$tests_log"-*.log

@@ -52,6 +52,12 @@ objects=$root/build/caffe-obj$cuda
 source=$root/build/caffe-src$cuda
 [ -e "$build/made-from" ] && [ -x "$objects/test/test.testbin" ] ||
   fail 2 "Caffe or its tests are not built: run fork/build.sh ${cuda:+--cuda }--tests."
+case $(cat "$build/made-from") in
+  "$(python3 fork/prepare.py --fingerprint)"*) ;;
+  *) fail 2 "Caffe was built from another state of fork/: run fork/build.sh ${cuda:+--cuda }--tests." ;;
+esac
+[ "$objects/test/test.testbin" -nt "$objects/lib/libcaffe.so" ] ||
+  fail 2 "the tests are older than Caffe: run fork/build.sh ${cuda:+--cuda }--tests."
 for tool in gcc git ldd nm readelf strip xz; do
   command -v "$tool" >/dev/null ||
     fail 2 "the tool $tool is not in PATH; install it and run this again."

@@ -236,3 +236,5 @@ if __name__ == "__main__":
         fill(*(Path(word).resolve() for word in sys.argv[1:]))
     except subprocess.CalledProcessError as error:
         sys.exit(f"{error.cmd[0]} failed: {error.stderr.strip()}")
+    except OSError as error:
+        sys.exit(f"{error.filename}: {error.strerror}")

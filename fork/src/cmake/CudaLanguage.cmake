@@ -35,7 +35,7 @@ cmake_policy(SET CMP0104 NEW)
 get_filename_component(toolkit "$ENV{CUDACXX}" REALPATH)
 get_filename_component(toolkit "${toolkit}" DIRECTORY)
 if(NOT EXISTS ${toolkit}/../lib64 AND EXISTS ${toolkit}/../lib/libcudart_static.a)
-  set(CMAKE_CUDA_FLAGS "-L${toolkit}/../lib")
+  set(CMAKE_CUDA_FLAGS "$ENV{CUDAFLAGS} \"-L${toolkit}/../lib\"")
 endif()
 enable_language(CUDA)
 set(CMAKE_CUDA_STANDARD 17)  # of CCCL, which thrust is a part of

@@ -28,7 +28,7 @@ class CuDNNConvolutionLayer : public ConvolutionLayer<Dtype>, public AppliesReLU
       : ConvolutionLayer<Dtype>(param), relu_(false) {}
   virtual void Reshape(const vector<Blob<Dtype>*>& bottom,
       const vector<Blob<Dtype>*>& top);
-  virtual void ApplyReLU() { relu_ = true; }
+  virtual void ApplyReLU(bool applies) { relu_ = applies; }
 
  protected:
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom,

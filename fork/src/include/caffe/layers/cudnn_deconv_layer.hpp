@@ -31,7 +31,7 @@ class CuDNNDeconvolutionLayer : public DeconvolutionLayer<Dtype>, public Applies
       : DeconvolutionLayer<Dtype>(param), relu_(false) {}
   virtual void Reshape(const vector<Blob<Dtype>*>& bottom,
       const vector<Blob<Dtype>*>& top);
-  virtual void ApplyReLU() { relu_ = true; }
+  virtual void ApplyReLU(bool applies) { relu_ = applies; }
 
  protected:
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom,

@@ -3,20 +3,39 @@
 
 #include <vector>
 
-#include "caffe/net.hpp"
+#include "caffe/layer.hpp"
+#include "caffe/util/channel_bias.hpp"
 
 namespace caffe {
 
+template <typename Dtype> class Net;
+
 /**
- * @brief Lets layers apply the ReLU that follows them in place (AppliesReLU); tells of
- *        each of a net's layers whether it is such a ReLU, which has nothing left to do
- *        where the layer before it runs in the same pass.
+ * @brief Which of a net's ReLUs the layers before them apply, where both run in the same
+ *        pass on a GPU.
  *
- * In GPU mode alone. A ReLU of an output that is not rectified wholly (negative_slope)
- * stays as it is.
+ * Those that follow an AppliesReLU in place and rectify wholly (no negative_slope). A pass
+ * of a part of the net that ends between the two computes what each of them is.
  */
 template <typename Dtype>
-std::vector<bool> ApplyReLUs(const Net<Dtype>& net);
+class AppliedReLUs {
+ public:
+  /// Finds them; in CPU mode there are none.
+  void Find(const Net<Dtype>& net);
+
+  /// Before a pass over layers `first` to `last`, in either direction.
+  void Begin(int first, int last);
+  /// Whether layer i is left to the one before it, in the pass that has begun.
+  bool Passes(int i) const;
+
+  /// How many there are.
+  int count() const;
+
+ private:
+  /// By layers: the one that applies it; NULL for others than such ReLUs.
+  std::vector<AppliesReLU*> by_;
+  int first_ = 0;
+};
 
 }  // namespace caffe
 

@@ -21,9 +21,9 @@ CAFFE_HOST_DEVICE Dtype RectifiedGradient(Dtype y, Dtype y_diff) {
 class AppliesReLU {
  public:
   virtual ~AppliesReLU() {}
-  /// From now on on a GPU: y is rectified, and y's gradient is taken for that of the ReLU,
-  /// which Backward overwrites by that of what was rectified.
-  virtual void ApplyReLU() = 0;
+  /// Whether, from now on on a GPU, y is rectified, and y's gradient is taken for that of
+  /// the ReLU, which Backward overwrites by that of what was rectified.
+  virtual void ApplyReLU(bool applies) = 0;
 };
 
 #ifndef CPU_ONLY

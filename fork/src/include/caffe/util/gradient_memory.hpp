@@ -15,8 +15,7 @@ namespace caffe {
  * last to that of the layer that makes it. Left alone are parameters, inputs, outputs,
  * losses, and all that is not known to be written before it is read (see the source).
  *
- * After a backward pass only the net's parameters and inputs hold their gradients; one
- * that is wanted of another blob must be read with force_backward's nets, or unshared.
+ * After a backward pass only the net's parameters and inputs hold their gradients.
  * A blob that grows takes memory of its own again.
  *
  * @return How many bytes less gradients take.

@@ -7,7 +7,7 @@
 namespace caffe {
 
 // The difference is not kept: the backward pass takes it again, which moves as much memory
-// and holds none.
+// and holds none. Both bottoms must be then what they are in the forward pass.
 template <typename Dtype>
 void EuclideanLossLayer<Dtype>::Forward_gpu(const vector<Blob<Dtype>*>& bottom,
     const vector<Blob<Dtype>*>& top) {

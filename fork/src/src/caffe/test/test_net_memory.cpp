@@ -60,12 +60,20 @@ class NetMemoryTest : public MultiDeviceTest<TypeParam> {
   typedef typename TypeParam::Dtype Dtype;
 
  protected:
-  shared_ptr<Net<Dtype> > Make() {
+  // relu1 and conv1 get the fields that are given.
+  shared_ptr<Net<Dtype> > Make(const string& relu1 = "", const string& conv1 = "") {
+    string text = kNet;
+    text.insert(text.find("name: 'relu1'"), relu1 + " ");
+    text.insert(text.find("name: 'conv1'"), conv1 + " ");
     NetParameter param;
-    CHECK(google::protobuf::TextFormat::ParseFromString(kNet, &param));
+    CHECK(google::protobuf::TextFormat::ParseFromString(text, &param));
     param.mutable_state()->set_phase(TRAIN);
     Caffe::set_random_seed(1701);
     return shared_ptr<Net<Dtype> >(new Net<Dtype>(param));
+  }
+
+  static Dtype Least(const Blob<Dtype>& blob) {
+    return *std::min_element(blob.cpu_data(), blob.cpu_data() + blob.count());
   }
 
   // The parameters' gradients after two passes, in both of which they add up.
@@ -128,8 +136,8 @@ TYPED_TEST(NetMemoryTest, TestNeighboursDoNotShare) {
   }
 }
 
-// A ReLU that a convolution has applied changes nothing that is seen: not by layers one at
-// a time, nor in one pass, nor against the CPU.
+// A ReLU that a convolution applies changes nothing that is seen: layers one at a time
+// compute what each of them is, and all together the same as they.
 TYPED_TEST(NetMemoryTest, TestAppliedReLUs) {
   typedef typename TypeParam::Dtype Dtype;
   Dtype loss, loss_by_layers = 0;
@@ -141,6 +149,11 @@ TYPED_TEST(NetMemoryTest, TestAppliedReLUs) {
   for (int i = 0; i < 2; ++i) {
     for (int l = 0; l < net->layers().size(); ++l) {
       loss_by_layers += net->ForwardFromTo(l, l);
+      if (net->layer_names()[l] == "conv1") {
+        EXPECT_LT(this->Least(*net->blob_by_name("conv1")), 0);
+      } else if (net->layer_names()[l] == "relu1") {
+        EXPECT_EQ(0, this->Least(*net->blob_by_name("conv1")));
+      }
     }
     for (int l = net->layers().size() - 1; l >= 0; --l) { net->BackwardFromTo(l, l); }
   }
@@ -151,9 +164,25 @@ TYPED_TEST(NetMemoryTest, TestAppliedReLUs) {
       EXPECT_NEAR(gradients[k], param.cpu_diff()[j], 1e-4) << i << " " << j;
     }
   }
-  const Dtype* conv1 = net->blob_by_name("conv1")->cpu_data();
-  for (int i = 0; i < net->blob_by_name("conv1")->count(); ++i) { EXPECT_GE(conv1[i], 0); }
-  EXPECT_EQ(net->layers().size(), ApplyReLUs(*net).size());
+  net->ForwardTo(1);
+  EXPECT_EQ(string("conv1"), net->layer_names()[1]);
+  EXPECT_LT(this->Least(*net->blob_by_name("conv1")), 0);
+  net->ForwardTo(2);
+  EXPECT_EQ(0, this->Least(*net->blob_by_name("conv1")));
+}
+
+// Those of kNet are relu1, relu2 and relu_dec2.
+TYPED_TEST(NetMemoryTest, TestWhichReLUsAreApplied) {
+  typedef typename TypeParam::Dtype Dtype;
+  bool by_cudnn = false;
+#ifdef USE_CUDNN
+  by_cudnn = Caffe::mode() == Caffe::GPU;
+#endif
+  AppliedReLUs<Dtype> applied;
+  applied.Find(*this->Make());
+  EXPECT_EQ(by_cudnn ? 3 : 0, applied.count());
+  applied.Find(*this->Make("relu_param { negative_slope: 0.1 }", "param { lr_mult: 0 }"));
+  EXPECT_EQ(by_cudnn ? 2 : 0, applied.count());
 }
 
 TEST(ChannelBiasTest, TestRectified) {

@@ -14,6 +14,9 @@ const int kThreads = 256;
 // Values that a block adds up, at least, where there are so many images.
 const int kValuesPerBlock = 8192;
 
+// Of a grid's second dimension.
+const int kMostParts = 65535;
+
 // What a thread reads and writes at once.
 template <typename Dtype, int kWidth>
 struct alignas(kWidth * sizeof(Dtype)) Pack {
@@ -134,7 +137,8 @@ template <typename Dtype>
 void ChannelBiasGradientGpu(int count, int channels, int spatial, const Dtype* y,
     Dtype* y_diff, Dtype* bias_diff) {
   if (y == NULL && bias_diff == NULL) { return; }
-  const int each = std::max(1, std::min(count, kValuesPerBlock / spatial));
+  const int each = std::max((count + kMostParts - 1) / kMostParts,
+      std::max(1, std::min(count, kValuesPerBlock / spatial)));
   const int parts = (count + each - 1) / each;
   Dtype* sums = bias_diff == NULL ? NULL
       : static_cast<Dtype*>(DeviceScratch(sizeof(Dtype) * channels * parts));

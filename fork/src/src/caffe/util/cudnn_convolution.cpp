@@ -308,7 +308,7 @@ const Algorithm& CuDNNConvolution<Dtype>::Choose(Pass pass, const Dtype* first,
   Algorithm& algorithm = algorithms_[pass];
   if (!chosen_[pass]) {
     const std::string problem = Problem(pass);
-    if (!Cache().Find(problem, &algorithm)) {
+    if (!Cache().Find(problem, &algorithm) || shape_.count % algorithm.pieces != 0) {
       bool all_fitted;
       algorithm = Measure(pass, first, second, output, &all_fitted);
       // What was found while the card was short of memory is not for other runs.

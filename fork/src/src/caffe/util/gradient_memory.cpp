@@ -11,11 +11,12 @@ namespace {
 
 // Layers that write all of a bottom's gradient before they read it, and read their tops'
 // gradients in their own backward pass alone. Not those, such as Reshape and Slice, whose
-// bottoms and tops may be the same memory.
+// bottoms and tops may be the same memory, nor Power, which takes a bottom's gradient times
+// zero.
 bool IsKnown(const std::string& type) {
   static const char* kTypes[] = {"BatchNorm", "Convolution", "Deconvolution", "Depooling",
       "Dropout", "Eltwise", "EuclideanLoss", "GaussianNoise", "InnerProduct", "LRN",
-      "Pooling", "Power", "ReLU", "SafeInv", "Sigmoid", "SoftmaxWithLoss", "Split",
+      "Pooling", "ReLU", "SafeInv", "Sigmoid", "SoftmaxWithLoss", "Split",
       "TanH"};
   const char** end = kTypes + sizeof(kTypes) / sizeof(kTypes[0]);
   return std::find(kTypes, end, type) != end;
