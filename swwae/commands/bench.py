@@ -27,6 +27,7 @@ from swwae.base.arguments import at_least, names_of, number
 from swwae.base.files import check_writable, require_file, write_json
 from swwae.base.processes import cores
 from swwae.base.project import CAFFE, relative
+from swwae.base.settings import require_settings
 from swwae.base.tables import print_summary
 from swwae.bench import gpu_table, table
 from swwae.bench.contender import Contender
@@ -59,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the workers, too
     if options.json:
         check_writable(options.json)
+    require_settings()
     run = Run(options.net, options.variant, options.stage, options.depth)
     net = require_network(run, run.network)
     require_file(run.solver, "solver", run.generator_command)
