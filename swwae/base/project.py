@@ -57,9 +57,4 @@ def require_caffe() -> None:
     require_settings()
     if CAFFE.is_file():
         return
-    if chosen := os.environ.get("CAFFE_BUILD"):
-        raise UserError(
-            f"CAFFE_BUILD is {chosen}, where there is no bin/caffe: give the folder of"
-            " a build, such as build/caffe, or leave it out of the environment."
-        )
-    raise UserError(NOT_BUILT)
+    raise UserError(caffe_build.wrong_choice() or NOT_BUILT)
