@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 
 from caffe.proto import caffe_pb2
 
-from swwae.base.arguments import at_least, names_of, number
+from swwae.base.arguments import at_least, gpu_number, names_of, number
 from swwae.base.files import check_writable, require_file, write_json
 from swwae.base.processes import cores
 from swwae.base.project import CAFFE, relative
@@ -231,7 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also written here")
     card = parser.add_argument_group("on a card")
-    card.add_argument("--gpu", type=at_least(0), metavar="N", help="the card's number")
+    card.add_argument("--gpu", type=gpu_number, metavar="N", help="the card's number")
     card.add_argument(
         "--math",
         type=names_of(MATHS),

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from generator import recipe, variant_names
 from generator.variants import find_variant
-from swwae.base.arguments import at_least, names_of
+from swwae.base.arguments import at_least, gpu_number, names_of
 from swwae.base.files import check_writable, write_json
 from swwae.base.processes import cores
 from swwae.base.program import FAILED
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         help="whose network it is (default: %(default)s)",
     )
     parser.add_argument(
-        "--gpu", type=at_least(0), default=0, metavar="N", help="default: %(default)s"
+        "--gpu", type=gpu_number, default=0, metavar="N", help="default: %(default)s"
     )
     parser.add_argument(
         "--math",

@@ -38,6 +38,7 @@ class Plan:
     comparison, shapes: of those weights with the network, and of its parameters.
     gpus: their numbers; none for the CPU.
     math: that they compute with, one of `settings.MATH`.
+    driver: the version of theirs; None where it is not known.
     batch: images at a time on each device; 0 where unknown.
     command: the command line to go on with.
     """
@@ -50,6 +51,7 @@ class Plan:
     shapes: weights.Shapes
     gpus: list[int]
     math: str
+    driver: str | None
     batch: int
     command: str
 
@@ -145,7 +147,7 @@ class Session:
             self.run.write_status(self.status)
 
     def _cards_named(self, found: list[Card]) -> None:
-        self.status["gpu"] = cards.record(found)
+        self.status["gpu"] = cards.record(found, self.plan.driver)
         self.run.write_status(self.status)
 
     # --- what is known when Caffe has ended

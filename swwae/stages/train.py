@@ -77,6 +77,7 @@ def train(run: Run, request: Request) -> int:
         shapes=shapes,
         gpus=gpus,
         math=math,
+        driver=devices.driver() if gpus else None,
         batch=batch,
         command=request.command,
     )
@@ -84,7 +85,7 @@ def train(run: Run, request: Request) -> int:
     if start is None:
         _empty(run.folder)
     else:
-        add_history(status, run.status(), start)
+        add_history(status, run.status(), start, trains=start < target)
         snapshots.remove_after(run.folder, start)
     return Session(run, plan, status).carry_out()
 

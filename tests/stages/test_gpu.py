@@ -1,13 +1,17 @@
 """run_stage.sh --gpu, with a program that says what Caffe would on two cards, and
 computes on the CPU."""
 
+import json
+import os
+
 import pytest
 from caffe.proto import caffe_pb2
 
 from generator.errors import UserError
+from swwae.engine import devices
 from swwae.nets import building, memory
 from swwae.stages.train import chosen_math
-from tests.helpers.fake_gpu import write_build
+from tests.helpers.fake_gpu import write_build, write_nvidia_smi
 from tests.helpers.stage_files import parameters
 from tests.helpers.tiny_project import BATCH, EPOCH, Project
 
@@ -29,7 +33,13 @@ def set_iter_size(project: Project, value: int) -> None:
     solver.write_text(f"{solver.read_text()}iter_size: {value}\n")
 
 
-def test_what_a_gpu_computes_with_is_recorded_and_said(project, gpus):
+def test_what_a_gpu_computes_with_is_recorded_and_said(
+    project, gpus, tmp_path, monkeypatch
+):
+    if not devices.DRIVER.exists():
+        rows = {"name,driver_version": "NVIDIA H200, 580.159.04"}
+        folder = write_nvidia_smi(tmp_path / "smi", rows)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     said = project.run(0, "--gpu", "0", "--math", "tf32")
     assert "device   GPU 0 (NVIDIA H200)\n" in said
     assert "math     tf32\n" in said
@@ -44,6 +54,7 @@ def test_what_a_gpu_computes_with_is_recorded_and_said(project, gpus):
                 "memory_mb": 143156,
             }
         ],
+        "driver_version": devices.driver(),
         "driver": "13.0",
         "cuda": "13.0",
         "cudnn": "9.19.1",
@@ -54,7 +65,8 @@ def test_what_a_gpu_computes_with_is_recorded_and_said(project, gpus):
     solver = (project.folder("baseline", 0) / "solver.prototxt").read_text()
     assert "solver_mode: GPU" in solver
     stands = project.run(0, "--status")
-    for words in ("0: NVIDIA H200", "for CUDA 13.0", "9.19.1", "tf32", "finished"):
+    driver = f"{devices.driver()} (for CUDA 13.0)"
+    for words in ("0: NVIDIA H200", driver, "9.19.1", "tf32", "finished"):
         assert words in stands
 
 
@@ -94,10 +106,30 @@ def test_a_stage_goes_on_from_cpu_to_gpu_and_back(project, gpus, monkeypatch):
     assert f"snapshot of iteration {2 * EPOCH}" in said
     status = project.status("baseline", 0)
     assert status["resumed_from"] == [EPOCH, 2 * EPOCH] and "gpu" not in status
+    first, second = status["earlier_sessions"]
+    assert first["iterations"] == [0, EPOCH] and first["device"].startswith("CPU (")
+    assert "gpu" not in first and second["iterations"] == [EPOCH, 2 * EPOCH]
+    assert second["gpu"]["cards"][0]["name"] == "NVIDIA A100"
+    assert f"GPU 3 (NVIDIA A100), fp32, to iteration {2 * EPOCH}" in project.run(
+        0, "--status"
+    )
     resumed = parameters(project.folder("baseline", 0) / "final.caffemodel")
     for name, blobs in whole.items():
         for one, other in zip(blobs, resumed[name], strict=True):
             assert (one == other).all()
+
+
+def test_a_stage_that_is_only_ended_keeps_its_device(project, gpus, monkeypatch):
+    """As where writing the final weights was interrupted."""
+    project.run(0, "--gpu", "3", "--max-iter", EPOCH)
+    folder = project.folder("baseline", 0)
+    before = project.status("baseline", 0)
+    (folder / "final.caffemodel").unlink()
+    (folder / "status.json").write_text(json.dumps(before | {"state": "interrupted"}))
+    project.run(0, "--gpu", "0", "--max-iter", EPOCH)
+    status = project.status("baseline", 0)
+    assert status["state"] == "finished" and status["earlier_sessions"] == []
+    assert status["gpu"] == before["gpu"] and status["device"] == before["device"]
 
 
 # --- what goes wrong
