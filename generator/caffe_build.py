@@ -34,5 +34,17 @@ def add_to_path() -> None:
     sys.path.append(os.path.join(folder(), "python"))
 
 
+def wrong_choice(root: str | os.PathLike = ROOT) -> str | None:
+    """Returns a sentence where CAFFE_BUILD names a folder that is no build; else
+    None."""
+    chosen = os.environ.get("CAFFE_BUILD")
+    if not chosen or _is_built(folder(root)):
+        return None
+    return (
+        f"CAFFE_BUILD is {chosen}, where there is no bin/caffe: give the folder of a"
+        " build, such as build/caffe, or leave it out of the environment."
+    )
+
+
 def _is_built(path: str) -> bool:
     return os.path.isfile(os.path.join(path, "bin", "caffe"))

@@ -35,7 +35,9 @@ def message_class(name: str) -> type:
         source = path.read_text(encoding="utf-8")
     except OSError:
         raise UserError(
-            f"a Caffe file is read by the patched Caffe's own rules: run {BUILD} first."
+            caffe_build.wrong_choice(project_root())
+            or f"a Caffe file is read by the patched Caffe's own rules: run {BUILD}"
+            " first."
         ) from None
     pool = descriptor_pool.DescriptorPool()
     for node in ast.walk(ast.parse(source)):
@@ -114,7 +116,10 @@ def upgraded(network, path: Path):
 
     program = Path(caffe_build.folder(project_root()), "bin/upgrade_net_proto_text")
     if not program.is_file():
-        raise UserError(f"the patched Caffe is not built: run {BUILD}.")
+        raise UserError(
+            caffe_build.wrong_choice(project_root())
+            or f"the patched Caffe is not built: run {BUILD}."
+        )
     with tempfile.TemporaryDirectory() as folder:
         old, new = Path(folder) / "old.prototxt", Path(folder) / "new.prototxt"
         old.write_text(text_format.MessageToString(network), encoding="utf-8")

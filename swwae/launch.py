@@ -80,7 +80,9 @@ def missing(error):
     package = (error.name or "").partition(".")[0]
     if package in ("caffe", "_caffe"):
         if isinstance(error, ModuleNotFoundError):
-            return NOT_BUILT
+            from generator.caffe_build import wrong_choice
+
+            return wrong_choice() or NOT_BUILT
         of_gpus = any(name in str(error) for name in CUDA_LIBRARIES)
         if of_gpus and IN_BUNDLE:
             return (

@@ -24,10 +24,7 @@ else
   images=
 fi
 
-# The build that is used: that for GPUs, where there is one.
-cuda=
-[ ! -x build/caffe-cuda/bin/caffe ] || cuda=--cuda
-fork/build.sh $cuda
+tools/build_used.sh
 data/fashion_mnist/create.py
 
 # One thread each: three trainings run at a time below, which fill two or three cores.

@@ -7,10 +7,7 @@ cd "$(dirname "$(dirname "$(readlink -f "$0")")")"
 case " $* " in
   *" --help "* | *" -h "* | *" --tables "*) ;;
   *)
-    # The build that is used: that for GPUs, where there is one.
-    cuda=
-    [ ! -x build/caffe-cuda/bin/caffe ] || cuda=--cuda
-    fork/build.sh $cuda
+    tools/build_used.sh
     data/fashion_mnist/create.py
     ;;
 esac

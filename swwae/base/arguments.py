@@ -7,11 +7,15 @@ from collections.abc import Callable, Collection
 
 
 def gpu_list(text: str) -> str:
-    """Returns LIST or all, as --gpu takes them."""
-    if not re.fullmatch(r"all|\d+(,\d+)*", text):
+    """Returns LIST or all, as --gpu takes them; numbers are MOST_GPUS at most."""
+    if not re.fullmatch(r"all|\d{1,3}(,\d{1,3})*", text):
         raise argparse.ArgumentTypeError(f"'{text}' is neither 'all' nor like 0 or 0,1")
     return text
 
+
+MOST_GPUS = 999
+"""The largest number of a GPU that is passed on to Caffe, which ends with one that its
+int does not hold (ours)."""
 
 INT32 = 2**31 - 1
 """The largest number that Caffe's settings hold."""
@@ -27,6 +31,9 @@ def at_least(least: int, most: int = INT32) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+gpu_number = at_least(0, MOST_GPUS)
 
 
 def number(within: Callable[[float], bool], kind: str) -> Callable[[str], float]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from generator import caffe_build
 from generator.errors import UserError
+from swwae.base.settings import require_settings
 from swwae.launch import (
     BUILD_COMMAND,
     GPU_BUILD_COMMAND,
@@ -51,12 +52,9 @@ def locate(path: Path | str) -> Path:
 
 
 def require_caffe() -> None:
-    """Raises UserError where the program of the patched Caffe is not there."""
+    """Raises UserError where the program of the patched Caffe is not there, or where
+    the environment says to it what it does not take."""
+    require_settings()
     if CAFFE.is_file():
         return
-    if chosen := os.environ.get("CAFFE_BUILD"):
-        raise UserError(
-            f"CAFFE_BUILD is {chosen}, where there is no bin/caffe: give the folder of"
-            " a build, such as build/caffe, or leave it out of the environment."
-        )
-    raise UserError(NOT_BUILT)
+    raise UserError(caffe_build.wrong_choice() or NOT_BUILT)

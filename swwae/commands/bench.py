@@ -23,10 +23,11 @@ from tempfile import TemporaryDirectory
 
 from caffe.proto import caffe_pb2
 
-from swwae.base.arguments import at_least, names_of, number
+from swwae.base.arguments import at_least, gpu_number, names_of, number
 from swwae.base.files import check_writable, require_file, write_json
 from swwae.base.processes import cores
 from swwae.base.project import CAFFE, relative
+from swwae.base.settings import require_settings
 from swwae.base.tables import print_summary
 from swwae.bench import gpu_table, table
 from swwae.bench.contender import Contender
@@ -59,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the workers, too
     if options.json:
         check_writable(options.json)
+    require_settings()
     run = Run(options.net, options.variant, options.stage, options.depth)
     net = require_network(run, run.network)
     require_file(run.solver, "solver", run.generator_command)
@@ -229,7 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also written here")
     card = parser.add_argument_group("on a card")
-    card.add_argument("--gpu", type=at_least(0), metavar="N", help="the card's number")
+    card.add_argument("--gpu", type=gpu_number, metavar="N", help="the card's number")
     card.add_argument(
         "--math",
         type=names_of(MATHS),

@@ -15,12 +15,14 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from generator import variant_names
-from swwae.base.arguments import at_least, names_of
+from generator import recipe, variant_names
+from generator.variants import find_variant
+from swwae.base.arguments import at_least, gpu_number, names_of
 from swwae.base.files import check_writable, write_json
 from swwae.base.processes import cores
 from swwae.base.program import FAILED
 from swwae.base.project import CAFFE
+from swwae.base.settings import require_settings
 from swwae.bench.gradients import PARTS, Outcome, compare_gradients
 from swwae.bench.maths import MATHS
 from swwae.engine import devices
@@ -35,14 +37,22 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the workers, too
     if options.json:
         check_writable(options.json)
-    devices.choose(CAFFE, str(options.gpu))
-    runs = [
+    require_settings()
+    devices.require(
+        CAFFE,
+        str(options.gpu),
+        f"--gpu {options.gpu}",
+        mend="this compares a card with the CPU, and needs one",
+    )
+    stage = recipe.STAGES[options.stage]
+    having = [name for name in variant_names() if stage.has(find_variant(name))]
+    runs = dict.fromkeys(  # several variants may share one
         Run(options.net, variant, options.stage)
-        for variant in options.variant or variant_names()
-    ]
+        for variant in options.variant or having
+    )
     found = []
     for outcome in compare_gradients(
-        runs,
+        list(runs),
         options.math,
         gpu=options.gpu,
         images=options.batch,
@@ -69,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         "--variant",
         type=lambda text: text.split(","),
         metavar="NAME,...",
-        help="default: all",
+        help="default: all that have the stage",
     )
     parser.add_argument(
         "--stage",
@@ -79,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         help="whose network it is (default: %(default)s)",
     )
     parser.add_argument(
-        "--gpu", type=at_least(0), default=0, metavar="N", help="default: %(default)s"
+        "--gpu", type=gpu_number, default=0, metavar="N", help="default: %(default)s"
     )
     parser.add_argument(
         "--math",

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from swwae.base.arguments import at_least, gpu_list
+from swwae.base.arguments import at_least, gpu_list, gpu_number
 from swwae.base.processes import cores
 from swwae.base.project import CAFFE
 from swwae.engine import devices
@@ -32,7 +32,7 @@ def add_gpu_argument(parser: argparse.ArgumentParser) -> None:
     """Adds --gpu N, of what computes on one device; see `chosen_gpu`."""
     parser.add_argument(
         "--gpu",
-        type=at_least(0),
+        type=gpu_number,
         metavar="N",
         help="a GPU's number (default: the first GPU, the CPU where there is none)",
     )

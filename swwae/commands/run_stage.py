@@ -15,8 +15,9 @@ from pathlib import Path
 from swwae.base.arguments import at_least, gpu_list
 from swwae.base.program import failure
 from swwae.base.project import relative, require_caffe
+from swwae.base.settings import MATH
 from swwae.runs.run import STAGES, Run
-from swwae.stages.request import MATH, Request
+from swwae.stages.request import Request
 
 PROGRAM = "run_stage.sh"
 """What people start, and see in errors."""
@@ -90,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=MATH,
         help="of a GPU's convolutions and matrix products: fp32, or tf32, whose factors"
         " have 10 bits of mantissa (default: CAFFE_GPU_MATH in the environment, or"
-        " fp32)",
+        " the network's gpu_math, or fp32)",
     )
     parser.add_argument(
         "--weights",

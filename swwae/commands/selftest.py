@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from swwae.base.arguments import at_least
+from swwae.base.arguments import at_least, gpu_number
 from swwae.base.files import check_writable, write_json
 from swwae.base.processes import cores
 from swwae.base.program import FAILED
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cuda", action="store_true", help="check a card")
     parser.add_argument(
         "--gpu",
-        type=at_least(0),
+        type=gpu_number,
         default=0,
         metavar="N",
         help="the card's number (default: %(default)s)",

@@ -12,13 +12,13 @@ def _schema() -> ModuleType:
     """Returns what `from caffe.proto import caffe_pb2` gives.
 
     It is the same module for a later import of that kind: protobuf takes no schema
-    twice. Raises ImportError without pycaffe.
+    twice. Raises ModuleNotFoundError without pycaffe.
     """
     if MODULE in sys.modules:
         return sys.modules[MODULE]
     package = importlib.util.find_spec("caffe")
     if package is None:
-        raise ImportError("there is no pycaffe", name="caffe")
+        raise ModuleNotFoundError("there is no pycaffe", name="caffe")
     path = Path(package.origin).parent / "proto" / "caffe_pb2.py"
     spec = importlib.util.spec_from_file_location(MODULE, path)
     module = importlib.util.module_from_spec(spec)

@@ -56,9 +56,9 @@ def parse_card(text: str) -> Card | None:
     return Card(**found)
 
 
-def record(cards: Sequence[Card]) -> dict[str, Any]:
+def record(cards: Sequence[Card], driver: str | None) -> dict[str, Any]:
     """Returns what status.json says of the cards, one at least: what differs between
-    them card by card, the rest once."""
+    them card by card, the rest once. driver: its version; None where unknown."""
     first = cards[0]
     return {
         "cards": [
@@ -70,6 +70,7 @@ def record(cards: Sequence[Card]) -> dict[str, Any]:
             }
             for card in cards
         ],
+        "driver_version": driver,
         "driver": first.driver,
         "cuda": first.cuda,
         "cudnn": first.cudnn,
@@ -89,7 +90,7 @@ def describe(recorded: Any) -> list[tuple[str, str]]:
     names = [f"{card.get('number')}: {card.get('name')}" for card in cards]
     rows = [
         ("GPU", ", ".join(names)),
-        ("driver", _version("CUDA", recorded.get("driver"))),
+        ("driver", _driver(recorded.get("driver_version"), recorded.get("driver"))),
         ("CUDA", recorded.get("cuda")),
         ("cuDNN", recorded.get("cudnn")),
         ("math", recorded.get("math")),
@@ -99,5 +100,9 @@ def describe(recorded: Any) -> list[tuple[str, str]]:
     return [(what, str(value)) for what, value in rows if value]
 
 
-def _version(of: str, value: Any) -> str | None:
-    return f"for {of} {value}" if value else None
+def _driver(version: Any, cuda: Any) -> str:
+    """Returns 580.159.04 (for CUDA 13.0), or the part that is known of it."""
+    newest = f"for CUDA {cuda}" if cuda else ""
+    if version and newest:
+        return f"{version} ({newest})"
+    return str(version or newest)

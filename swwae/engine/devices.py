@@ -115,6 +115,16 @@ def installed() -> list[tuple[str, str]]:
     return [(name, driver) for name, driver in _smi("name,driver_version")]
 
 
+def driver() -> str | None:
+    """Returns the version of NVIDIA's driver, such as "580.159.04"; None where it is
+    not known."""
+    with suppress(OSError):
+        text = DRIVER.read_text(encoding="utf-8", errors="replace")
+        if match := re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", text.partition("\n")[0]):
+            return match[1]
+    return next((version for _, version in installed()), None)
+
+
 def free_memory(gpu: int) -> int | None:
     """Returns the bytes of a card's memory that nobody holds; None where nvidia-smi
     does not tell.

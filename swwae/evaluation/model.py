@@ -16,6 +16,7 @@ from generator.errors import UserError
 from generator.variants import find_variant
 from swwae.base.processes import holds_gpu
 from swwae.base.project import CAFFE, locate, relative
+from swwae.base.settings import require_settings
 from swwae.engine import devices
 from swwae.evaluation.reconstruct import Output, batches, load, reconstruct
 from swwae.images.arrays import Images, planes, stacked
@@ -89,8 +90,10 @@ class Model:
         a .caffemodel; None: what the variant's stage 4 left. gpu: None: the CPU.
 
         Raises UserError: unknown names, a depth out of range, weights that are
-        missing, unreadable, or lack a layer or fit another network; no such GPU.
+        missing, unreadable, or lack a layer or fit another network; no such GPU; an
+        environment that Caffe refuses.
         """
+        require_settings()
         self.net, self.variant = net, find_variant(variant)
         run = Run(net, variant, 4, depth)
         if depth is not None and not self.variant.has_decoder:

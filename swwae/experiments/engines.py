@@ -18,6 +18,7 @@ from generator.networks import find_network
 from generator.variants import find_variant
 from swwae.base import provenance
 from swwae.base.project import BUILD_COMMAND, CAFFE, ROOT, relative
+from swwae.base.settings import MATH_SETTING
 from swwae.evaluation import results
 from swwae.experiments.jobs import Job
 from swwae.experiments.paired_tests import Values
@@ -25,7 +26,6 @@ from swwae.experiments.training_jobs import evaluation_job, iterations_of, train
 from swwae.nets import network
 from swwae.runs.run import Run
 from swwae.stages import sources
-from swwae.stages.request import MATH_SETTING
 
 ENGINES = {
     "CAFFE": {"CAFFE_ENGINE": "CAFFE"},

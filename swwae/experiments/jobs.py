@@ -5,6 +5,7 @@ failed is not begun, everything else is.
 """
 
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -33,6 +34,10 @@ POLL_INTERVAL = 0.2
 
 SCREEN_INTERVAL, LINE_INTERVAL = 1.0, 30.0
 """Seconds between refreshes of a terminal, and between lines elsewhere."""
+
+
+_SENTENCE = re.compile(r"[\w-]+\.(?:py|sh): ")
+"""How the line begins in which a program of tools/ says what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -316,6 +321,8 @@ def _last_line(log: Path) -> str:
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
         lines = []
-    written = fatal_messages(lines) or [line for line in lines if line.strip()]
+    said = [n for n, line in enumerate(lines) if _SENTENCE.match(line)]
+    after = lines[said[-1] :] if said else lines  # a program's own word is the last
+    written = fatal_messages(after) or [line for line in after if line.strip()]
     last = written[-1].strip() if written else "it said nothing"
     return f"{last} ({relative(log)})"

@@ -16,6 +16,7 @@ from generator.errors import UserError
 from generator.names import NOISY
 from swwae.base.processes import EndedEarly, isolated
 from swwae.base.project import ROOT, relative
+from swwae.base.settings import require_settings
 from swwae.engine.log import fatal_messages
 from swwae.nets.data_layers import without_data
 from swwae.nets.network import Shape, as_file, read
@@ -27,7 +28,8 @@ Shapes = dict[str, list[Shape]]
 def parameter_shapes(path: Path) -> Shapes:
     """Returns layer -> the shapes that its parameters have in the training phase.
 
-    Raises UserError with Caffe's own words where it refuses the network.
+    Raises UserError with Caffe's own words where it refuses the network, and as
+    `require_settings` does.
     """
     return _build(path)
 
@@ -57,6 +59,7 @@ def _build(
     initial: seed, shape and blob of the images; the weights that the fillers give then
     go to `target`, and no data are read.
     """
+    require_settings()
     try:
         return isolated(_build_here, path, initial, target)
     except EndedEarly as error:

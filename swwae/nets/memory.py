@@ -1,7 +1,9 @@
 """How much of a card's memory a training takes: an estimate, by the network's blobs.
 
-Values are float32. Not counted are what cuDNN's algorithms use below their limit, and
-what layers keep to themselves, such as dropout's masks, which is little.
+Values are float32. What cuDNN's algorithms use is counted at its limit. Not counted is
+what layers keep to themselves, such as dropout's masks, which is little. Of VGG-16's
+swwae-all with a batch of 64 the estimate, without CUDA's own memory, is 3 % above what
+was measured on an H100 in fp32: 13,664 MB, not 13,233.
 """
 
 import os
@@ -14,6 +16,7 @@ from caffe.proto import caffe_pb2
 
 from swwae.base.processes import EndedEarly, isolated
 from swwae.base.project import ROOT
+from swwae.base.settings import SHARING_SETTING
 from swwae.nets import building, data_layers
 from swwae.nets.network import as_file, read
 
@@ -25,6 +28,13 @@ CONTEXT = 600 << 20
 
 WORKSPACE_MB = 1024
 """That a convolution may use, unless CAFFE_CUDNN_WORKSPACE_MB says otherwise."""
+
+SHARING = {
+    *("BatchNorm", "Convolution", "Deconvolution", "Depooling", "Dropout", "Eltwise"),
+    *("EuclideanLoss", "GaussianNoise", "InnerProduct", "LRN", "Pooling", "Power"),
+    *("ReLU", "SafeInv", "Sigmoid", "SoftmaxWithLoss", "Split", "TanH"),
+}
+"""Types of layers whose blobs' gradients may share memory."""
 
 COPIES = 3
 """Of each parameter: its value, its gradient, and the momentum."""
@@ -101,16 +111,15 @@ def _has_test(network: caffe_pb2.NetParameter) -> bool:
 
 
 def _batch_values(network: caffe_pb2.NetParameter, net: caffe.Net) -> int:
-    """Returns how many values a training batch's blobs and their gradients have."""
+    """Returns how many values a training batch's blobs and their gradients take."""
+    values = sum(b.count for name, b in net.blobs.items() if not _is_copy(name))
     learnt = _with_gradients(network, net)
-    total = 0
-    for name, blob in net.blobs.items():
-        if not _is_copy(name):
-            total += blob.count
-        source = name if name in learnt else _source(name, learnt)
-        if source is not None:
-            total += blob.count
-    return total
+    gradients = {name: net.blobs[name].count for name in learnt}
+    if os.environ.get(SHARING_SETTING, "1") != "1":
+        return values + sum(gradients.values())
+    sharing = _lifetimes(net, learnt)
+    own = sum(count for name, count in gradients.items() if name not in sharing)
+    return values + own + _shared(sharing, gradients)
 
 
 def _is_copy(name: str) -> bool:
@@ -119,21 +128,72 @@ def _is_copy(name: str) -> bool:
     return "_split_" in name
 
 
-def _source(name: str, learnt: set[str]) -> str | None:
-    """Returns the blob that Caffe has split into one of this name, if it has a
-    gradient."""
-    if not _is_copy(name):
-        return None
-    return next((blob for blob in learnt if name.startswith(f"{blob}_")), None)
-
-
 def _with_gradients(network: caffe_pb2.NetParameter, net: caffe.Net) -> set[str]:
     """Returns the blobs through which something that is learnt can be reached."""
+    rates = {
+        layer.name: [spec.lr_mult for spec in layer.param]
+        for layer in filter(data_layers.in_training, network.layer)
+    }
     found: set[str] = set()
-    for layer in filter(data_layers.in_training, network.layer):
-        count = len(net.params.get(layer.name, ()))
-        rates = [spec.lr_mult for spec in layer.param]
-        learns = count > len(rates) or any(rates[:count])
-        if learns or found.intersection(layer.bottom):
-            found.update(layer.top)
+    for name in net.bottom_names:
+        count, given = len(net.params.get(name, ())), rates.get(name, [])
+        learns = count > len(given) or any(given[:count])
+        if learns or found.intersection(net.bottom_names[name]):
+            found.update(net.top_names[name])
     return found
+
+
+def _lifetimes(net: caffe.Net, learnt: set[str]) -> dict[str, tuple[int, int]]:
+    """Returns blob -> the places of the layers that make it and that read it last, of
+    those whose gradients can share memory (fork/src/src/caffe/util/gradient_memory)."""
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    kept = {blob for blob, weight in net.blob_loss_weights.items() if weight}
+    for place, (name, bottoms) in enumerate(net.bottom_names.items()):
+        shares = net.layer_dict[name].type in SHARING
+        tops = net.top_names[name]
+        for blob in bottoms:
+            if not shares:
+                kept.add(blob)
+            if blob not in tops:
+                last[blob] = place
+        for blob in tops:
+            if not shares:
+                kept.add(blob)
+            first.setdefault(blob, place)
+    return {
+        blob: (first[blob], last[blob])
+        for blob in net.blobs
+        if blob in learnt and blob in last and blob not in kept
+    }
+
+
+def _shared(lifetimes: dict[str, tuple[int, int]], counts: dict[str, int]) -> int:
+    """Returns how many values the memories have that Caffe shares gradients out to.
+
+    lifetimes: in the order of Caffe's blobs. Backwards, a gradient takes the smallest
+    free memory that is large enough, else the largest one, which then grows.
+    """
+    memories: list[int] = []
+    held: dict[str, int] = {}  # blob -> the place of its memory
+    for place in range(
+        max((last for _, last in lifetimes.values()), default=0), -1, -1
+    ):
+        for blob, (_, last) in lifetimes.items():
+            if last != place:
+                continue
+            count = counts[blob]
+            free = [n for n in range(len(memories)) if n not in held.values()]
+            enough = [n for n in free if memories[n] >= count]
+            if enough:
+                held[blob] = min(enough, key=memories.__getitem__)
+            elif free:
+                held[blob] = max(free, key=memories.__getitem__)
+            else:
+                held[blob] = len(memories)
+                memories.append(0)
+            memories[held[blob]] = max(memories[held[blob]], count)
+        for blob, (first, _) in lifetimes.items():
+            if first == place:
+                del held[blob]
+    return sum(memories)

@@ -11,7 +11,7 @@ from swwae.images.preprocessing import Preprocessing
 from swwae.nets import data_layers, network
 from swwae.report.stages import Stage
 from swwae.report.values import command_text, mapping, number, text
-from swwae.stages.status import recorded_file
+from swwae.stages.status import earlier_devices, recorded_file
 
 # --- losses
 
@@ -118,6 +118,7 @@ def provenance(stage: Stage) -> list[tuple[str, str]]:
         ("seed", status.get("seed")),
         ("device", status.get("device")),
         *cards.describe(status.get("gpu")),
+        ("trained before on", earlier_devices(status)),
         ("host", text(status.get("host"))),
     ]
     for name, version in mapping(status.get("versions")).items():

@@ -3,12 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-MATH = ("fp32", "tf32")
-"""What convolutions and matrix products are computed with on a GPU."""
-
-MATH_SETTING = "CAFFE_GPU_MATH"
-"""The environment variable that Caffe takes it from."""
-
 DEFAULT_SEED = 1
 """Of Caffe's random numbers, where neither the person nor the solver names one."""
 
@@ -23,7 +17,8 @@ class Request:
     max_iter: iterations in all; None for the solver's.
     seed: of Caffe's random numbers; None for the solver's, or DEFAULT_SEED.
     gpus: such as "0,1" or "all"; None for the first GPU, the CPU where there is none.
-    math: of a GPU, one of MATH; None for what the environment says, or the first.
+    math: of a GPU, one of `settings.MATH`; None for what the environment says, or the
+        network.
     force: start over, replacing the run's folder.
     """
 

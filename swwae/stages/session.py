@@ -13,6 +13,7 @@ from generator.variants import find_variant
 from swwae.base.files import whole_file
 from swwae.base.program import INTERRUPTED, failure
 from swwae.base.project import CAFFE, ROOT, relative
+from swwae.base.settings import MATH_SETTING
 from swwae.engine import cards, devices, process
 from swwae.engine.cards import Card
 from swwae.engine.progress import Progress
@@ -20,7 +21,6 @@ from swwae.nets import weights
 from swwae.runs.run import Run
 from swwae.stages import activations, faults, snapshots
 from swwae.stages.memory import out_of_memory
-from swwae.stages.request import MATH_SETTING
 from swwae.stages.status import Status, log_results, record_end, record_finish
 
 KEPT_SNAPSHOTS = 2
@@ -37,7 +37,8 @@ class Plan:
     source: the weights that the stage starts from; None for the fillers'.
     comparison, shapes: of those weights with the network, and of its parameters.
     gpus: their numbers; none for the CPU.
-    math: that they compute with, one of MATH.
+    math: that they compute with, one of `settings.MATH`.
+    driver: the version of theirs; None where it is not known.
     batch: images at a time on each device; 0 where unknown.
     command: the command line to go on with.
     """
@@ -50,6 +51,7 @@ class Plan:
     shapes: weights.Shapes
     gpus: list[int]
     math: str
+    driver: str | None
     batch: int
     command: str
 
@@ -145,7 +147,7 @@ class Session:
             self.run.write_status(self.status)
 
     def _cards_named(self, found: list[Card]) -> None:
-        self.status["gpu"] = cards.record(found)
+        self.status["gpu"] = cards.record(found, self.plan.driver)
         self.run.write_status(self.status)
 
     # --- what is known when Caffe has ended

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from contextlib import suppress
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -53,14 +54,25 @@ def new_status(
         "seconds": 0.0,
         "peak_memory_bytes": None,
         "resumed_from": [],
+        "earlier_sessions": [],
     }
 
 
-def add_history(status: Status, before: Status, start: int) -> None:
+def add_history(status: Status, before: Status, start: int, trains: bool) -> None:
     """Adds what earlier sessions have recorded to the status of one that resumes.
 
-    start: the iteration that it resumes from.
+    start: the iteration that it resumes from. trains: whether it goes beyond that;
+    otherwise the device that is recorded is the one before.
     """
+    earlier = before.get("earlier_sessions", [])
+    on = {key: before[key] for key in ("device", "gpu") if key in before}
+    if trains:
+        began = (before.get("resumed_from") or [0])[-1]
+        if start > began:  # it has left something that is gone on from
+            earlier = [*earlier, {"iterations": [began, start], **on}]
+    else:
+        status |= on
+    status["earlier_sessions"] = earlier
     status["seconds"] = before.get("seconds", 0.0)
     status["peak_memory_bytes"] = before.get("peak_memory_bytes")
     status["started"] = before.get("started", status["started"])
@@ -135,6 +147,7 @@ def print_status(run: Run) -> None:
         ("seed", status.get("seed")),
         ("device", status.get("device")),
         *cards.describe(status.get("gpu")),
+        ("before", earlier_devices(status)),
         ("started", status.get("started")),
         ("ended", status.get("ended")),
         ("fault", status.get("fault")),
@@ -147,6 +160,19 @@ def print_status(run: Run) -> None:
     ]
     rows = [(what, str(value)) for what, value in found if value not in (None, "")]
     print(f"{run.title}: {STAGES[run.stage]}\n{columns(rows, '<<', indent='  ')}")
+
+
+def earlier_devices(status: Status) -> str | None:
+    """Returns what a stage's earlier sessions have trained on, in words: "CPU to
+    iteration 10, …"; None where there are none."""
+    sessions = status.get("earlier_sessions")
+    words = []
+    for session in sessions if isinstance(sessions, list) else []:
+        with suppress(AttributeError, KeyError, TypeError, ValueError):  # made by hand
+            math = session.get("gpu", {}).get("math")
+            on = f"{session['device']}, {math}," if math else session["device"]
+            words.append(f"{on} to iteration {session['iterations'][1]:,}")
+    return "; ".join(words) or None
 
 
 def file_record(path: Path) -> dict[str, str]:

@@ -4,16 +4,19 @@ import os
 import shutil
 from pathlib import Path
 
+from caffe.proto import caffe_pb2
+
 from generator import recipe
 from generator.errors import UserError
 from swwae.base.files import require_file
 from swwae.base.project import CAFFE, ROOT, relative
+from swwae.base.settings import MATH, MATH_SETTING, require_settings
 from swwae.base.tables import print_summary
 from swwae.engine import devices
 from swwae.nets import data_layers, network
 from swwae.runs.run import STAGES, Run
 from swwae.stages import snapshots, solver
-from swwae.stages.request import MATH, MATH_SETTING, Request
+from swwae.stages.request import Request
 from swwae.stages.reruns import is_done, resume_point
 from swwae.stages.session import Plan, Session
 from swwae.stages.sources import (
@@ -46,12 +49,17 @@ def train(run: Run, request: Request) -> int:
     require_source(run, source)
     net_path = ROOT / settings.net
     net = require_network(run, net_path)
+    math = chosen_math(request.math, net)
     require_databases(net, net_path)
     shapes, comparison = starting_layers(
         run, net, net_path, source, chosen=request.weights is not None
     )
-    math = chosen_math(request.math)
     gpus, device = devices.choose(CAFFE, request.gpus)
+    if not gpus and request.math not in (None, MATH[0]):
+        raise UserError(
+            f"--math {request.math}: this would train on the {device}, which computes"
+            f" in {MATH[0]} alone; leave --math out."
+        )
     seed = solver.seed_of(settings, request.seed)
     status = new_status(run, request.command, seed, device, source)
     status |= parameter_counts(comparison, shapes)
@@ -69,6 +77,7 @@ def train(run: Run, request: Request) -> int:
         shapes=shapes,
         gpus=gpus,
         math=math,
+        driver=devices.driver() if gpus else None,
         batch=batch,
         command=request.command,
     )
@@ -76,30 +85,27 @@ def train(run: Run, request: Request) -> int:
     if start is None:
         _empty(run.folder)
     else:
-        add_history(status, run.status(), start)
+        add_history(status, run.status(), start, trains=start < target)
         snapshots.remove_after(run.folder, start)
     return Session(run, plan, status).carry_out()
 
 
-def chosen_math(asked: str | None) -> str:
+def chosen_math(asked: str | None, net: caffe_pb2.NetParameter) -> str:
     """Returns what a GPU computes with: what is asked for, else what the environment
-    says, else fp32.
+    says, else what the network does.
 
     Raises UserError where the environment says something else than what is asked for,
     or nothing that there is.
     """
+    require_settings()
     given = os.environ.get(MATH_SETTING)
-    if given and given not in MATH:
-        raise UserError(
-            f"{MATH_SETTING} is {given} in the environment; it is one of"
-            f" {' and '.join(MATH)}."
-        )
     if asked and given and asked != given:
         raise UserError(
             f"--math {asked}: {MATH_SETTING} is {given} in the environment; leave one"
             " of them out."
         )
-    return asked or given or MATH[0]
+    own = "tf32" if net.gpu_math == caffe_pb2.NetParameter.TF32 else "fp32"
+    return asked or given or own
 
 
 def announce(run: Run, plan: Plan, net_path: Path, device: str) -> None:

@@ -26,6 +26,7 @@ for name in json.loads(sys.argv[1]):
 def main():
     print(json.dumps([sys.prefix, sys.argv, sys.flags.dont_write_bytecode]))
 """
+NO_SUCH_BUILD = "evaluate.py: CAFFE_BUILD is /nowhere, where there is no bin/caffe: "
 COPIED = (
     "swwae/__init__.py",
     "swwae/launch.py",
@@ -33,13 +34,15 @@ COPIED = (
     "swwae/base/program.py",
     "swwae/commands/__init__.py",
     "generator/__init__.py",
+    "generator/caffe_build.py",
     "generator/errors.py",
 )
 
 
 @pytest.fixture
-def project(tmp_path):
+def project(tmp_path, monkeypatch):
     """An empty project with what starts programs, a command, and its launcher."""
+    monkeypatch.delenv("CAFFE_BUILD", raising=False)
     for name in (*COPIED, "tools/evaluate.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
@@ -130,6 +133,34 @@ def test_missing_packages_are_said(project, needs, sentence, words):
     done = start(project, *needs, words=words, cwd=project)
     assert done.returncode == 2
     assert sentence in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_build_that_was_chosen_and_is_not_there_is_said(project, monkeypatch):
+    monkeypatch.setenv("CAFFE_BUILD", "/nowhere")
+    venv.create(project / ".venv", symlinks=True)
+    done = start(project, "caffe")
+    assert done.returncode == 2 and done.stderr.startswith(NO_SUCH_BUILD)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["tools/evaluate.py", "--net", "vgg8", "--variant", "baseline"],
+        ["tools/selftest.py"],
+        ["-m", "generator", "models/vgg8/baseline/train_val.prototxt", "--name", "x"],
+    ],
+)
+def test_every_program_says_so(command):
+    """That pycaffe is not found says the same, whoever looks for it."""
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=os.environ | {"CAFFE_BUILD": "/nowhere"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.partition(": ")[2].startswith(NO_SUCH_BUILD.partition(": ")[2])
 
 
 def test_a_caffe_that_cannot_be_loaded_is_said(project):

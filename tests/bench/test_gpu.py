@@ -46,6 +46,7 @@ def fake_card(monkeypatch):
     program = ROOT / "tests/bench/fake_card.py"
     monkeypatch.setattr("swwae.bench.worker.SERVE", (sys.executable, str(program)))
     monkeypatch.setattr("swwae.engine.devices.choose", lambda caffe, wanted: None)
+    monkeypatch.setattr("swwae.engine.devices.require", lambda *asked, mend: None)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
@@ -325,6 +326,44 @@ def test_gradients_of_variants(fake_card, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("stage", "variants"),
+    [
+        ("2", ["sae-layerwise", "swwae-layerwise", "ladder"]),
+        ("3", ["sae-first", "sae-all", "swwae-first", "swwae-all", "ladder"]),
+    ],
+)
+def test_variants_without_the_stage_are_left_out(
+    fake_card, monkeypatch, stage, variants
+):
+    """And a run that several share is compared once."""
+    asked = []
+
+    def compare(runs, *_, **__):
+        asked.extend(runs)
+        return []
+
+    monkeypatch.setattr(compare_gradients, "compare_gradients", compare)
+    assert compare_gradients.main(["--stage", stage]) == 0
+    assert [run.variant for run in asked] == variants
+    with pytest.raises(UserError, match="the baseline has none"):
+        compare_gradients.main(["--stage", stage, "--variant", "baseline"])
+
+
+def test_gradients_are_not_compared_without_a_card():
+    program = ["tools/compare_gradients.py"]
+    done = subprocess.run(
+        program, cwd=ROOT, capture_output=True, text=True, env=without_cards()
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("compare_gradients.py: --gpu 0: ")
+    assert done.stderr.endswith("; this compares a card with the CPU, and needs one.\n")
+
+
+def without_cards() -> dict[str, str]:
+    return os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+
+
+@pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["--gpu", "-1"], "'-1' is no whole number from 0"),
@@ -342,6 +381,13 @@ def test_mistakes_are_said(arguments, sentence, capsys):
         bench.main(["--net", "vgg8", *arguments])
     assert ended.value.code == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [bench, compare_gradients])
+def test_an_environment_that_caffe_refuses_is_said(command, monkeypatch):
+    monkeypatch.setenv("CAFFE_GPU_MATH", "TF32")
+    with pytest.raises(UserError, match="CAFFE_GPU_MATH is TF32 in the environment"):
+        command.main(["--net", "vgg8"])
 
 
 @pytest.mark.parametrize(

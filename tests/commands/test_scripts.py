@@ -131,3 +131,49 @@ def test_without_a_venv_the_command_is_said(project, tmp_path):
         2,
         "run_stage.sh: the project's Python is not installed: run tools/venv.sh\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("chosen", "for_gpus", "built"),
+    [
+        (None, False, "build"),
+        (None, True, "build --cuda"),
+        ("build/caffe", True, "build"),
+        ("{root}/build/../build/caffe", True, "build"),
+        ("build/caffe-cuda", False, "build --cuda"),
+        ("{root}/build/caffe-cuda/", True, "build --cuda"),
+        ("~/caffe", True, ""),
+        ("elsewhere", False, ""),
+    ],
+)
+def test_the_build_that_is_used_is_built(
+    project, tmp_path, monkeypatch, chosen, for_gpus, built
+):
+    monkeypatch.delenv("CAFFE_BUILD", raising=False)
+    if chosen:
+        monkeypatch.setenv("CAFFE_BUILD", chosen.format(root=tmp_path))
+    for folder in ("tools", "fork", "build/caffe/bin", "build/caffe-cuda/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    shutil.copy(project.root / "tools/build_used.sh", tmp_path / "tools")
+    build = tmp_path / "fork/build.sh"
+    build.write_text('#!/bin/sh\necho build "$@"\n')
+    programs = [build, tmp_path / "build/caffe/bin/caffe"]
+    programs += [tmp_path / "build/caffe-cuda/bin/caffe"] if for_gpus else []
+    for program in programs:
+        program.touch()
+        program.chmod(0o755)
+    done = start((tmp_path, "tools/{}"), "build_used.sh")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() == built
+
+
+@pytest.mark.parametrize("script", ["demo.sh", "reproduce.sh"])
+def test_what_begins_with_a_build_takes_the_one_that_is_used(project, tmp_path, script):
+    """It ends there, as the build fails."""
+    (tmp_path / "tools").mkdir()
+    shutil.copy(project.root / "tools" / script, tmp_path / "tools")
+    build = tmp_path / "tools/build_used.sh"
+    build.write_text("#!/bin/sh\necho it fails; exit 3\n")
+    build.chmod(0o755)
+    done = start((tmp_path, "tools/{}"), script)
+    assert (done.returncode, done.stdout) == (3, "it fails\n")

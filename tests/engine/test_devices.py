@@ -188,6 +188,21 @@ def test_caffes_last_words_are_explained(caffe, installed):
     assert not devices.is_out_of_memory(OLD_DRIVER)
 
 
+def test_the_drivers_version_is_its_own_words(no_cards, tmp_path, monkeypatch):
+    assert devices.driver() is None
+    monkeypatch.setattr(devices, "DRIVER", tmp_path / "version")
+    for kind in ("Kernel Module ", "Open Kernel Module for x86_64"):
+        devices.DRIVER.write_text(
+            f"NVRM version: NVIDIA UNIX x86_64 {kind} 580.159.04  Release Build\n"
+            "GCC version:  gcc version 13.3.0 (Ubuntu 13.3.0-6)\n"
+        )
+        assert devices.driver() == "580.159.04"
+
+
+def test_the_drivers_version_is_else_nvidia_smis(installed):
+    assert devices.driver() == "570.12"
+
+
 def test_free_memory_is_that_of_cudas_number(installed, monkeypatch):
     assert devices.free_memory(0) == 1000 << 20
     assert devices.free_memory(2) is None
@@ -226,7 +241,7 @@ def test_a_cards_line_is_read():
 
 def test_a_record_names_every_card_and_the_rest_once():
     other = cards.parse_card(CARDS[3])
-    recorded = cards.record([H200, other])
+    recorded = cards.record([H200, other], None)
     assert [card["name"] for card in recorded["cards"]] == [
         "NVIDIA H200",
         "NVIDIA A100",

@@ -96,6 +96,27 @@ def test_caffes_last_words_are_the_reason(make):
     assert "bad failed: Check failed: out of memory (" in said
 
 
+def test_a_programs_sentence_behind_caffes_words_is_the_reason(make):
+    line = "F1124 06:20:42.123456 77 syncedmem.cpp:9] Check failed: out of memory"
+    sentence = "evaluate.py: GPU 0 has 9 MB of its memory free"
+    said = {}
+    for name, lines in {
+        "later": (line, "*** stack trace: ***", sentence),
+        "earlier": (sentence, line, "*** stack trace: ***"),
+    }.items():
+        text = "; ".join(f"echo '{line}'" for line in lines)
+        said[name] = run([make(name, command=f"{text}; exit 1")])[1]
+    assert f"later failed: {sentence} (" in said["later"]
+    assert "earlier failed: Check failed: out of memory (" in said["earlier"]
+
+
+def test_an_earlier_trys_words_are_not_the_reason(make, tmp_path):
+    line = "F1124 06:20:42.123456 77 syncedmem.cpp:9] Check failed: out of memory"
+    run([make("bad", command=f"echo '{line}'; exit 134")])
+    _, said = run([make("bad", command="echo the second try; exit 1")])
+    assert "bad failed: the second try (" in said
+
+
 def test_what_needs_a_job_that_is_done_again_is_asked_again(make, tmp_path):
     """As when weights were trained anew: what was made of the old ones is stale."""
     jobs = [make("a"), make("b", "a"), make("c", "b"), make("other")]

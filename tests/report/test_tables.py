@@ -187,12 +187,18 @@ def test_a_stage_keeps_its_id_when_another_one_begins(tmp_path):
 def test_provenance_names_the_card_and_what_computed_on_it(swwae):
     run = swwae[4]
     card = cards.parse_card(CARDS[0])
-    status = run.status() | {"device": "GPU 0", "gpu": cards.record([card])}
+    status = run.status() | {
+        "device": "GPU 0",
+        "earlier_sessions": [{"device": "CPU", "iterations": [0, 8]}, "what", {}],
+        "gpu": cards.record([card], "580.159.04"),
+    }
     run.write_status(status)
     (stage,) = (s for s in collect([run.folder]).stages if s.run == run)
     rows = dict(tables.provenance(stage))
-    assert (rows["GPU"], rows["driver"]) == ("0: NVIDIA H200", "for CUDA 13.0")
+    assert rows["GPU"] == "0: NVIDIA H200"
+    assert rows["driver"] == "580.159.04 (for CUDA 13.0)"
+    assert rows["trained before on"] == "CPU to iteration 8"
     assert (rows["CUDA"], rows["cuDNN"], rows["math"]) == ("13.0", "9.19.1", "fp32")
-    run.write_status(status | {"gpu": ["what", {"cards": 7}]})
+    run.write_status(status | {"gpu": ["what", {"cards": 7}], "earlier_sessions": 7})
     (stage,) = (s for s in collect([run.folder]).stages if s.run == run)
     assert "GPU" not in dict(tables.provenance(stage))

@@ -1,12 +1,17 @@
 """run_stage.sh --gpu, with a program that says what Caffe would on two cards, and
 computes on the CPU."""
 
+import json
+import os
+
 import pytest
+from caffe.proto import caffe_pb2
 
 from generator.errors import UserError
-from swwae.nets import memory
+from swwae.engine import devices
+from swwae.nets import building, memory
 from swwae.stages.train import chosen_math
-from tests.helpers.fake_gpu import write_build
+from tests.helpers.fake_gpu import write_build, write_nvidia_smi
 from tests.helpers.stage_files import parameters
 from tests.helpers.tiny_project import BATCH, EPOCH, Project
 
@@ -28,7 +33,13 @@ def set_iter_size(project: Project, value: int) -> None:
     solver.write_text(f"{solver.read_text()}iter_size: {value}\n")
 
 
-def test_what_a_gpu_computes_with_is_recorded_and_said(project, gpus):
+def test_what_a_gpu_computes_with_is_recorded_and_said(
+    project, gpus, tmp_path, monkeypatch
+):
+    if not devices.DRIVER.exists():
+        rows = {"name,driver_version": "NVIDIA H200, 580.159.04"}
+        folder = write_nvidia_smi(tmp_path / "smi", rows)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     said = project.run(0, "--gpu", "0", "--math", "tf32")
     assert "device   GPU 0 (NVIDIA H200)\n" in said
     assert "math     tf32\n" in said
@@ -43,6 +54,7 @@ def test_what_a_gpu_computes_with_is_recorded_and_said(project, gpus):
                 "memory_mb": 143156,
             }
         ],
+        "driver_version": devices.driver(),
         "driver": "13.0",
         "cuda": "13.0",
         "cudnn": "9.19.1",
@@ -53,7 +65,8 @@ def test_what_a_gpu_computes_with_is_recorded_and_said(project, gpus):
     solver = (project.folder("baseline", 0) / "solver.prototxt").read_text()
     assert "solver_mode: GPU" in solver
     stands = project.run(0, "--status")
-    for words in ("0: NVIDIA H200", "for CUDA 13.0", "9.19.1", "tf32", "finished"):
+    driver = f"{devices.driver()} (for CUDA 13.0)"
+    for words in ("0: NVIDIA H200", driver, "9.19.1", "tf32", "finished"):
         assert words in stands
 
 
@@ -93,10 +106,30 @@ def test_a_stage_goes_on_from_cpu_to_gpu_and_back(project, gpus, monkeypatch):
     assert f"snapshot of iteration {2 * EPOCH}" in said
     status = project.status("baseline", 0)
     assert status["resumed_from"] == [EPOCH, 2 * EPOCH] and "gpu" not in status
+    first, second = status["earlier_sessions"]
+    assert first["iterations"] == [0, EPOCH] and first["device"].startswith("CPU (")
+    assert "gpu" not in first and second["iterations"] == [EPOCH, 2 * EPOCH]
+    assert second["gpu"]["cards"][0]["name"] == "NVIDIA A100"
+    assert f"GPU 3 (NVIDIA A100), fp32, to iteration {2 * EPOCH}" in project.run(
+        0, "--status"
+    )
     resumed = parameters(project.folder("baseline", 0) / "final.caffemodel")
     for name, blobs in whole.items():
         for one, other in zip(blobs, resumed[name], strict=True):
             assert (one == other).all()
+
+
+def test_a_stage_that_is_only_ended_keeps_its_device(project, gpus, monkeypatch):
+    """As where writing the final weights was interrupted."""
+    project.run(0, "--gpu", "3", "--max-iter", EPOCH)
+    folder = project.folder("baseline", 0)
+    before = project.status("baseline", 0)
+    (folder / "final.caffemodel").unlink()
+    (folder / "status.json").write_text(json.dumps(before | {"state": "interrupted"}))
+    project.run(0, "--gpu", "0", "--max-iter", EPOCH)
+    status = project.status("baseline", 0)
+    assert status["state"] == "finished" and status["earlier_sessions"] == []
+    assert status["gpu"] == before["gpu"] and status["device"] == before["device"]
 
 
 # --- what goes wrong
@@ -140,18 +173,56 @@ def test_a_card_too_old_is_said_when_it_is_found_out(project, gpus, monkeypatch)
     assert "CUDA_ARCHITECTURES='90' fork/build.sh --cuda builds it for that" in said
 
 
+def net_of(math: str | None) -> caffe_pb2.NetParameter:
+    """A network that says what it is computed with."""
+    return caffe_pb2.NetParameter(gpu_math=math)
+
+
 @pytest.mark.parametrize(
-    ("asked", "given", "math"),
+    ("asked", "given", "own", "math"),
     [
-        (None, None, "fp32"),
-        ("tf32", None, "tf32"),
-        (None, "tf32", "tf32"),
-        ("fp32", "fp32", "fp32"),
+        (None, None, None, "fp32"),
+        ("tf32", None, None, "tf32"),
+        (None, "tf32", "FP32", "tf32"),
+        ("fp32", "fp32", None, "fp32"),
+        (None, None, "TF32", "tf32"),
+        (None, "fp32", "TF32", "fp32"),
+        ("fp32", None, "TF32", "fp32"),
     ],
 )
-def test_the_math_is_the_commands_or_the_environments(monkeypatch, asked, given, math):
+def test_the_math_is_the_commands_or_the_environments_or_the_networks(
+    monkeypatch, asked, given, own, math
+):
     monkeypatch.setenv("CAFFE_GPU_MATH", given or "")
-    assert chosen_math(asked) == math
+    assert chosen_math(asked, net_of(own)) == math
+
+
+def test_a_network_that_says_tf32_gets_it(project, gpus):
+    path = project.root / "models" / "tiny" / "baseline" / "train_val.prototxt"
+    path.write_text(f"gpu_math: TF32\n{path.read_text()}")
+    said = project.run(0, "--gpu", "0", "--max-iter", EPOCH)
+    assert "math     tf32\n" in said
+    assert project.status("baseline", 0)["gpu"]["math"] == "tf32"
+
+
+def test_the_cpu_has_no_tf32(project, gpus, monkeypatch):
+    monkeypatch.setenv("NO_GPU", "Cannot use GPU in CPU-only Caffe: check mode.")
+    said = project.run(0, "--math", "tf32", code=2)
+    assert "--math tf32: this would train on the CPU (" in said
+    assert said.endswith("computes in fp32 alone; leave --math out.\n")
+    project.run(0, "--math", "fp32", "--max-iter", EPOCH)
+
+
+def test_an_environment_that_caffe_refuses_is_said_before_it_is_asked(
+    project, gpus, monkeypatch
+):
+    monkeypatch.setenv("CAFFE_GPU_MATH", "bf16")
+    said = project.run(0, "--gpu", "0", code=2)
+    wrong = "CAFFE_GPU_MATH is bf16 in the environment; it is one of fp32 and tf32."
+    assert said == f"run_stage.sh: {wrong}\n"
+    path = project.root / "models" / "tiny" / "baseline" / "train_val.prototxt"
+    with pytest.raises(UserError, match=wrong):
+        building.parameter_shapes(path)
 
 
 @pytest.mark.parametrize(
@@ -164,21 +235,27 @@ def test_the_math_is_the_commands_or_the_environments(monkeypatch, asked, given,
 def test_a_math_that_is_not_to_be_had(monkeypatch, asked, given, words):
     monkeypatch.setenv("CAFFE_GPU_MATH", given)
     with pytest.raises(UserError, match=words):
-        chosen_math(asked)
+        chosen_math(asked, net_of(None))
 
 
 # --- the estimate
 
 
-def test_the_estimate_counts_values_and_their_gradients(project, monkeypatch):
-    """Of grey 8x8 images: conv1 of 4 planes, pooled to 4x4; fc2 of 2 values."""
+@pytest.mark.parametrize("sharing", ["0", None])
+def test_the_estimate_counts_values_and_their_gradients(project, monkeypatch, sharing):
+    """Of grey 8x8 images: conv1 of 4 planes, pooled to 4x4; fc2 of 2 values, whose
+    gradient is no longer needed when conv1's is made."""
     monkeypatch.setattr(memory, "ROOT", project.root)
+    monkeypatch.delenv("CAFFE_SHARE_GRADIENTS", raising=False)
+    if sharing:
+        monkeypatch.setenv("CAFFE_SHARE_GRADIENTS", sharing)
+    shared = 0 if sharing else 2
     plane = 8 * 8
     path = project.root / "models" / "tiny" / "baseline" / "train_val.prototxt"
     found = memory.values(path, BATCH)
     assert found.parameters == 4 * 9 + 4 + 2 * plane + 2
     encoder = 4 * plane + plane + 2
-    assert found.image == pytest.approx(plane + 1 + 2 * encoder + 2 / BATCH)
+    assert found.image == pytest.approx(plane + 1 + 2 * encoder - shared + 2 / BATCH)
     fixed = memory.CONTEXT + memory.workspace()
     held = 4 * (3 * found.parameters + found.image * 16 + found.test)
     assert found.bytes(16) == fixed + int(held)
@@ -192,6 +269,16 @@ def test_a_fixed_encoder_has_no_gradients(project, monkeypatch):
     found = memory.values(folder / "decoder.prototxt", BATCH)
     encoder = plane + 4 * plane + plane
     assert found.image == pytest.approx(encoder + 2 * plane + 2 / BATCH)
+
+
+def test_gradients_that_are_not_alive_together_share_memory():
+    """Backwards through five layers: d takes 8, c 5; b takes d's 8; a, c's, grown."""
+    lifetimes = {"a": (0, 1), "b": (1, 2), "c": (2, 3), "d": (3, 4)}
+    counts = {"a": 7, "b": 6, "c": 5, "d": 8}
+    assert memory._shared(lifetimes, counts) == 8 + 7
+    together = dict.fromkeys(lifetimes, (0, 4))
+    assert memory._shared(together, counts) == 26
+    assert memory._shared({}, {}) == 0
 
 
 def test_batches_that_are_as_many_images_in_all():
