@@ -15,7 +15,7 @@ import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,9 @@ class Run:
     def previous(self) -> "Run | None":
         """The run whose final weights this one starts from."""
         before = recipe.previous(self.stage, find_variant(self.variant))
-        return replace(self, stage=before.number) if before else None
+        if before is None:
+            return None
+        return Run(self.net, self.variant, before.number, self.depth, self.root)
 
     @property
     def command(self) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from generator.errors import UserError
 from swwae.base.files import write_json
-from swwae.base.project import RUNS, relative
+from swwae.base.project import relative
 from swwae.runs.run import Run
 from swwae.stages import changes
 from swwae.stages.status import file_record
@@ -27,7 +27,7 @@ class RateSearch(Run):
 
     @property
     def folder(self) -> Path:
-        return RUNS / self.place / "find_lr"
+        return self.root / self.place / "find_lr"
 
     @property
     def log(self) -> Path:
