@@ -5,7 +5,6 @@ run. Every job computes with one thread.
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from generator.errors import UserError
 from swwae.base.project import relative
 from swwae.engine.log import read_log
 from swwae.experiments.jobs import Job
@@ -54,7 +53,7 @@ def training_job(
     iterations = iterations_of(run, limit)
     if limit and iterations:
         command += ["--max-iter", str(iterations)]
-    must_restart = partial(_is_outdated, run, source, seed, build)
+    must_restart = partial(_is_outdated, run, source, build)
     return Job(
         training_name(run),
         command,
@@ -76,19 +75,14 @@ def _iteration_cost(run: Run) -> float:
     return JOINT_COSTS[run.variant.rpartition("-")[2]]
 
 
-def _is_outdated(run: Run, source: Run | None, seed: int, build: str | None) -> bool:
-    """Tells whether it was begun with another seed, build, files, or weights than
-    now."""
+def _is_outdated(run: Run, source: Run | None, build: str | None) -> bool:
+    """Tells whether it was begun with another build, other files, or other weights than
+    now. (Another seed's, or another stage's, it is not ours to replace: the stage
+    refuses to go on.)"""
     status = run.status()
-    if status and status.get("seed") != seed:
-        return True
     if status and build and status.get("versions", {}).get("fork") != build:
         return True
-    try:
-        changes.refuse_changes(run, source and source.final_weights, "")
-    except UserError:
-        return True
-    return False
+    return bool(changes.out_of_date(run, source and source.final_weights))
 
 
 def evaluation_job(

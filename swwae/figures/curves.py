@@ -120,7 +120,7 @@ def iterations_in_epoch(run: Run) -> float | None:
     """
     try:
         net = network.read(run.network)
-        solver = network.read_solver(run.folder / "solver.prototxt")
+        solver = network.read_solver(run.effective_solver)
         layers = [
             layer
             for layer in filter(data_layers.in_training, net.layer)

@@ -15,11 +15,11 @@ from generator.layers import shape_text
 from generator.names import DECODER
 from swwae.base import project, tables
 from swwae.base.files import require_file
-from swwae.base.project import ROOT
 from swwae.figures import style
 from swwae.nets import network, weights
 from swwae.runs import folders
 from swwae.runs.run import Run
+from swwae.stages.changes import first_weights_of
 from swwae.stages.status import recorded_file
 
 FINETUNING = 4
@@ -191,10 +191,10 @@ def finetuned(folder: Path) -> tuple[str, Path, Path]:
             f"the status.json of {last.title} does not say which weights it began from;"
             f" run {last.command} --force, or give --before, --after and --net."
         )
-    before = ROOT / recorded["path"]
-    if not before.is_file() or weights.sha256(before) != recorded["sha256"]:
+    before = first_weights_of(last)
+    if before is None:
         raise UserError(
-            f"{project.relative(before)} is no longer what {last.title} began from; run"
+            f"{recorded['path']} is no longer what {last.title} began from; run"
             f" {last.command} --force, or give --before, --after and --net."
         )
     return last.net, before, last.final_weights

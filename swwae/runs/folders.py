@@ -57,7 +57,7 @@ def stages_in(folder: Path) -> list[Run]:
     chain = [last]
     while chain[0].previous is not None:
         chain.insert(0, chain[0].previous)
-    started = [run for run in chain if (run.folder / "status.json").exists()]
+    started = [run for run in chain if run.status_file.exists()]
     if not started:
         raise UserError(
             f"{project.relative(folder)}: none of its stages has been started; the"

@@ -15,7 +15,7 @@ import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,15 @@ class Run:
         return self.folder / "train.log"
 
     @property
+    def status_file(self) -> Path:
+        return self.folder / "status.json"
+
+    @property
+    def effective_solver(self) -> Path:
+        """The solver of the last session: with what its command line decided."""
+        return self.folder / "solver.prototxt"
+
+    @property
     def final_weights(self) -> Path:
         """What the stage hands on: every layer's weights."""
         return self.folder / "final.caffemodel"
@@ -111,7 +120,9 @@ class Run:
     def previous(self) -> "Run | None":
         """The run whose final weights this one starts from."""
         before = recipe.previous(self.stage, find_variant(self.variant))
-        return replace(self, stage=before.number) if before else None
+        if before is None:
+            return None
+        return Run(self.net, self.variant, before.number, self.depth, self.root)
 
     @property
     def command(self) -> str:
@@ -136,7 +147,7 @@ class Run:
         A run that says "running" and that no program holds was killed: its state is
         given as "interrupted". Raises UserError where the file is no status.
         """
-        path = self.folder / "status.json"
+        path = self.status_file
         try:
             status = json.loads(path.read_text(encoding="utf-8"))
             if not _is_status(status):
@@ -154,7 +165,7 @@ class Run:
 
     def write_status(self, status: dict[str, Any]) -> None:
         """Replaces status.json as a whole, or leaves it as it was."""
-        write_json(self.folder / "status.json", status)
+        write_json(self.status_file, status)
 
     def is_finished(self) -> bool:
         return self.status().get("state") == "finished" and self.final_weights.is_file()

@@ -1,6 +1,8 @@
-"""What a run was made with, and whether that has changed since."""
+"""What a run was made with, and whether that differs from what there is, or is asked
+for, now."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from caffe.proto import caffe_pb2
@@ -8,16 +10,22 @@ from google.protobuf.message import Message
 
 from generator.errors import UserError
 from swwae.base.project import ROOT, relative
-from swwae.nets import network, weights
+from swwae.nets import data_layers, network, weights
 from swwae.runs.run import Run
 
 IRRELEVANT = ("max_iter", "display", "snapshot", "snapshot_prefix")
 """Settings of a solver that may change: the weights it makes do not depend on them, or
 --max-iter sets them too."""
 
+COMPLETED = ("random_seed", "solver_mode", "snapshot_format", "snapshot_after_train")
+"""Settings of a solver that a session fills in, beside IRRELEVANT ones."""
+
 Record = dict[str, str]
 """A file's path, and the sha256 of what it says as a network or solver, so that
 comments do not count."""
+
+SHOWN = 8
+"""Digits of a checksum that tell two apart for a person."""
 
 
 def made_with(run: Run) -> dict[str, Record | None]:
@@ -31,32 +39,61 @@ def made_with(run: Run) -> dict[str, Record | None]:
     return {"solver": solver_record, "network": net_record}
 
 
-def refuse_changes(run: Run, source: Path | None, command: str) -> None:
-    """Raises UserError where a run was made with other files than there are now.
+def data_of(path: Path) -> list[str]:
+    """Returns what the data layers of a network's file read, [] without the file."""
+    return data_layers.sources(network.read(path)) if path.is_file() else []
 
-    source: the weights it would start from now. What is missing now, or was not
-    recorded, counts as unchanged. command: that goes on with the run.
+
+def refuse_changes(
+    run: Run, source: Path | None, command: str, seed: int | None = None
+) -> None:
+    """Raises UserError where a run was made with something else than there is now, or
+    is asked for, naming both.
+
+    source: the weights it would start from now; None for those that it began from.
+    command: that goes on with the run; seed: that is asked for, None for the run's.
+    What is missing now, or was not recorded, counts as unchanged.
     """
-    status = run.status()
-    changes = [
-        f"its {kind} {now['path']} has changed since"
-        for kind, now in made_with(run).items()
-        if now and (before := status.get(kind)) and before["sha256"] != now["sha256"]
-    ]
-    first_weights = status.get("weights_in")
-    if first_weights and source and source.is_file():
-        if first_weights["sha256"] != weights.sha256(source):
-            where = relative(source)
-            changes.append(
-                f"the weights {where} that it began from have changed since"
-                if where == first_weights["path"]
-                else f"it began from {first_weights['path']}, not from {where}"
-            )
+    refuse_another_stages(run, command)
+    changes = out_of_date(run, source)
+    begun = run.status().get("seed")
+    if None not in (seed, begun) and seed != begun:
+        changes.append(f"it was begun with the seed {begun}, not {seed}")
     if changes:
         raise UserError(
             f"{run.title} is out of date, as {' and '.join(changes)};"
             f" {command} --force makes it anew."
         )
+
+
+def refuse_another_stages(run: Run, command: str) -> None:
+    """Raises UserError where a run's folder holds another run, moved or copied there.
+
+    command: as of `refuse_changes`.
+    """
+    status = run.status()
+    mine = {name: getattr(run, name) for name in ("net", "variant", "depth", "stage")}
+    held = mine | {name: status[name] for name in mine if name in status}
+    if held == mine:
+        return
+    place = f"stage {held['stage']} of {held['net']}/{held['variant']}"
+    if held["depth"] is not None:
+        place += f"/depth{held['depth']}"
+    raise UserError(
+        f"{relative(run.folder)} holds {place}, not {run.title}: move it away, or"
+        f" replace it with {command} --force"
+    )
+
+
+def out_of_date(run: Run, source: Path | None) -> list[str]:
+    """Returns what of a run has changed since it was made: files and weights, then and
+    now, in words.
+
+    source: as of `refuse_changes`.
+    """
+    status = run.status()
+    found = [*_file_changes(run, status), _weights_change(status, source)]
+    return [change for change in found if change is not None]
 
 
 def refuse_changes_before(run: Run) -> None:
@@ -69,11 +106,110 @@ def refuse_changes_before(run: Run) -> None:
         return
     source = before.previous and before.previous.final_weights
     first_weights = before.status().get("weights_in")
-    if source and first_weights and first_weights["path"] != relative(source):
+    if source and first_weights and not _is_same(first_weights, before, source):
         source = ROOT / first_weights["path"]
     else:
         refuse_changes_before(before)
     refuse_changes(before, source, before.command)
+
+
+def first_weights_of(run: Run) -> Path | None:
+    """Returns where the weights are that a run began from: where they were, or in the
+    stage before, as runs move together; None where they are in neither, or it began
+    from none."""
+    first_weights = run.status().get("weights_in")
+    if not first_weights:
+        return None
+    before = run.previous and run.previous.final_weights
+    for path in (ROOT / first_weights["path"], before):
+        if path and path.is_file() and weights.sha256(path) == first_weights["sha256"]:
+            return path
+    return None
+
+
+def _is_same(record: Record, run: Run, source: Path) -> bool:
+    """Tells whether recorded weights are the stage before's, in `source`: as it is now,
+    or as it was where the runs were then.
+
+    run: that began from them.
+    """
+    if record["path"] == relative(source):
+        return True
+    if source.is_file() and weights.sha256(source) == record["sha256"]:
+        return True
+    chosen = any(word.startswith("--w") for word in run.status().get("command", ()))
+    below = source.relative_to(run.root).parts
+    return not chosen and Path(record["path"]).parts[-len(below) :] == below
+
+
+def _file_changes(run: Run, status: dict) -> Iterator[str]:
+    """Yields what has changed of a run's solver and network."""
+    for kind, now in made_with(run).items():
+        before = status.get(kind)
+        if not before or not now or before["sha256"] == now["sha256"]:
+            continue
+        values = _settings_text(run) if kind == "solver" else _data_text(status, now)
+        if not values:
+            then, digest = (record["sha256"][:SHOWN] for record in (before, now))
+            values = f"sha256 {then} then, {digest} now"
+        yield f"its {kind} {now['path']} has changed since ({values})"
+
+
+def _data_text(status: dict, now: Record) -> str:
+    """Returns what a network reads now and read then, where that differs; else ""."""
+    reads = data_of(ROOT / now["path"])
+    read = status.get("data", reads)
+    if read == reads:
+        return ""
+    then, data = (", ".join(sources) or "none" for sources in (read, reads))
+    return f"the data {then} then, {data} now"
+
+
+def _settings_text(run: Run) -> str:
+    """Returns the settings that a solver has now and had in a run's last session, where
+    they differ; "" where that is not known."""
+    try:
+        before = network.read_solver(run.effective_solver)
+    except UserError:
+        return ""
+    before, after = (
+        {
+            field.name: value
+            for field, value in _without(solver, (*IRRELEVANT, *COMPLETED)).ListFields()
+        }
+        for solver in (before, network.read_solver(run.solver))
+    )
+    return ", ".join(
+        f"{name} {_value_text(before.get(name))} then, {_value_text(after.get(name))}"
+        " now"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    )
+
+
+def _value_text(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value) if isinstance(value, str | int) else str(list(value))
+
+
+def _weights_change(status: dict, source: Path | None) -> str | None:
+    if source is None or "weights_in" not in status or not source.is_file():
+        return None
+    before, where = status["weights_in"], relative(source)
+    if before is None:
+        return f"it began from no weights, not from {where}"
+    now = weights.sha256(source)
+    if before["sha256"] == now:
+        return None
+    if before["path"] != where:
+        return f"it began from {before['path']}, not from {where}"
+    return (
+        f"the weights {where} that it began from have changed since (sha256"
+        f" {before['sha256'][:SHOWN]} then, {now[:SHOWN]} now)"
+    )
 
 
 def _without(

@@ -6,7 +6,7 @@ from swwae.base.tables import print_summary
 from swwae.nets import building, network, weights
 from swwae.runs.run import STAGES, Run
 from swwae.stages.request import DEFAULT_SEED, Request
-from swwae.stages.reruns import is_done
+from swwae.stages.reruns import is_done, refuse_loss
 from swwae.stages.sources import (
     check_weights,
     require_network,
@@ -27,8 +27,10 @@ def initialise(run: Run, request: Request) -> int:
     Returns the exit code. Raises UserError where what it needs is missing or unfit.
     """
     source = source_weights(run, request.weights)
-    if not request.force and is_done(run, request.command, source, None):
-        return 0
+    if not request.force:
+        if is_done(run, request, source, None):
+            return 0
+        refuse_loss(run, request.command)
     require_source(run, source)
     incoming = weights.load(source)
     net = require_network(run, run.network)

@@ -122,7 +122,7 @@ class Session:
         )
 
     def _write_solver(self) -> Path:
-        path = self.run.folder / "solver.prototxt"
+        path = self.run.effective_solver
         with whole_file(path, "w") as file:
             file.write(text_format.MessageToString(self.plan.solver))
         return path

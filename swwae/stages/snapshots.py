@@ -6,12 +6,17 @@ from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 
 from generator.errors import UserError
+from swwae.base.files import whole_file
 from swwae.base.project import relative
 from swwae.nets import weights
 
 PREFIX = "snapshot"
 SOLVER_STATE = ".solverstate"
 WEIGHTS = ".caffemodel"
+
+
+class Foreign(Exception):
+    """A whole snapshot is of another network, or was renamed: a sentence says which."""
 
 
 def solver_state(folder: Path, iteration: int) -> Path:
@@ -37,7 +42,7 @@ def newest_whole(folder: Path, wanted: weights.Shapes) -> tuple[int | None, list
 
     Beside it, sentences on the newer ones, which cannot be used: a process killed while
     it writes, or a full disk, leaves files that end too early. wanted: the shapes of
-    the network's parameters.
+    the network's parameters. Raises Foreign where one is whole, but not this run's.
     """
     skipped = []
     for iteration in iterations(folder):
@@ -49,37 +54,60 @@ def newest_whole(folder: Path, wanted: weights.Shapes) -> tuple[int | None, list
 
 
 def _fault(folder: Path, iteration: int, wanted: weights.Shapes) -> str | None:
-    state_path = solver_state(folder, iteration)
-    state = caffe_pb2.SolverState()
-    if not state_path.is_file():
-        return f"{state_path.name} is missing"
+    """Returns why a snapshot is not whole; None where it is. Raises Foreign."""
+    path = solver_state(folder, iteration)
+    if not path.is_file():
+        return f"{path.name} is missing"
     try:
-        state.ParseFromString(state_path.read_bytes())
+        state = _read_state(path)
     except DecodeError:
-        return f"{state_path.name} is truncated"
+        return f"{path.name} is truncated"
     # Caffe always sets current_step, the last field in the file.
     if not state.HasField("current_step"):
-        return f"{state_path.name} is truncated"
-    expected = relative(weights_file(folder, iteration))
-    if state.learned_net != expected:
-        return f"it belongs to {state.learned_net}, not to {expected}"
+        return f"{path.name} is truncated"
+    if state.iter != iteration:
+        raise Foreign(f"{relative(path)} is of iteration {state.iter:,}")
     return _weights_fault(weights_file(folder, iteration), wanted)
 
 
 def _weights_fault(path: Path, wanted: weights.Shapes) -> str | None:
-    """Returns why a snapshot's weights are not the network's; None where they are."""
+    """Returns why a snapshot's weights are not whole; None where they are.
+
+    Raises Foreign where they are another network's.
+    """
     try:
         network = weights.load(path)
     except UserError:
         return f"{path.name} is missing or truncated"
     comparison = weights.compare(wanted, network)
     if comparison.different:
-        return f"{path.name} is of another network ({comparison.different[0]} differs)"
+        layer = comparison.different[0]
+        raise Foreign(f"{relative(path)} is of another network ({layer} differs)")
     if comparison.missing:
-        return f"{path.name} lacks {comparison.missing[0]}"
+        layer = comparison.missing[0]
+        raise Foreign(f"{relative(path)} is of another network ({layer} is not in it)")
     if layer := weights.not_finite(network):
         return f"layer {layer} in {path.name} holds numbers that are not finite"
     return None
+
+
+def settle(folder: Path, iteration: int) -> None:
+    """Makes a snapshot at home where it lies, which may not be where it was written.
+
+    A solver's state names the file of its weights, which is where Caffe looks for them.
+    Raises UserError where it cannot be written.
+    """
+    path = solver_state(folder, iteration)
+    state = _read_state(path)
+    here = relative(weights_file(folder, iteration))
+    if state.learned_net != here:
+        state.learned_net = here
+        with whole_file(path) as file:
+            file.write(state.SerializeToString())
+
+
+def _read_state(path: Path) -> caffe_pb2.SolverState:
+    return caffe_pb2.SolverState.FromString(path.read_bytes())
 
 
 def layer_not_finite(folder: Path, iteration: int) -> str | None:

@@ -23,8 +23,13 @@ def source_weights(run: Run, chosen: Path | None) -> Path | None:
     """Returns the weights that a stage starts from; None where it starts from nothing.
 
     chosen: a person's own weights (--weights); None for what the stage before has left.
+    Raises UserError where those are no file.
     """
     if chosen is not None:
+        if not chosen.is_file():
+            raise UserError(
+                f"the weights {relative(chosen)} cannot be read: there is no such file."
+            )
         return chosen.absolute()
     return None if run.previous is None else run.previous.final_weights
 

@@ -10,7 +10,7 @@ from typing import Any
 from generator.errors import UserError
 from swwae.base import provenance
 from swwae.base.progress import duration
-from swwae.base.project import CAFFE, relative
+from swwae.base.project import CAFFE, ROOT, relative
 from swwae.base.provenance import now
 from swwae.base.tables import columns
 from swwae.engine import cards
@@ -31,6 +31,8 @@ def new_status(
     command: that goes on with the stage; source: the weights it starts from. Raises
     UserError where those cannot be read.
     """
+    made_with = changes.made_with(run)
+    net = made_with["network"]
     return {
         "state": "running",
         "stage": run.stage,
@@ -46,7 +48,8 @@ def new_status(
         "device": device,
         "host": provenance.host(),
         "versions": provenance.versions(CAFFE),
-        **changes.made_with(run),
+        **made_with,
+        "data": [] if run.stage == 1 else changes.data_of(ROOT / net["path"]),
         "weights_in": None if source is None else file_record(source),
         "weights_out": None,
         "iterations": 0,
@@ -76,6 +79,8 @@ def add_history(status: Status, before: Status, start: int, trains: bool) -> Non
     status["seconds"] = before.get("seconds", 0.0)
     status["peak_memory_bytes"] = before.get("peak_memory_bytes")
     status["started"] = before.get("started", status["started"])
+    if status["weights_in"] is None:
+        status["weights_in"] = before.get("weights_in")
     status["resumed_from"] = [*before.get("resumed_from", []), start]
 
 

@@ -44,7 +44,7 @@ def train(run: Run, request: Request) -> int:
     require_file(run.solver, "solver", run.generator_command)
     settings = network.read_solver(run.solver)
     target = request.max_iter or settings.max_iter
-    if not request.force and is_done(run, request.command, source, target):
+    if not request.force and is_done(run, request, source, target):
         return 0
     require_source(run, source)
     net_path = ROOT / settings.net
@@ -60,12 +60,14 @@ def train(run: Run, request: Request) -> int:
             f"--math {request.math}: this would train on the {device}, which computes"
             f" in {MATH[0]} alone; leave --math out."
         )
-    seed = solver.seed_of(settings, request.seed)
-    status = new_status(run, request.command, seed, device, source)
-    status |= parameter_counts(comparison, shapes)
     start = None
     if not request.force:
-        start = resume_point(run, request.command, source, shapes)
+        start = resume_point(run, request, source, shapes)
+    seed = solver.seed_of(settings, request.seed)
+    if start is not None:
+        seed = run.status().get("seed", seed)
+    status = new_status(run, request.command, seed, device, source)
+    status |= parameter_counts(comparison, shapes)
     solver.complete(settings, run, target, seed, bool(gpus))
     batch = data_layers.batch_size(net) or 0
     plan = Plan(
@@ -83,9 +85,10 @@ def train(run: Run, request: Request) -> int:
     )
     announce(run, plan, net_path, device)
     if start is None:
-        _empty(run.folder)
+        _empty(run, everything=request.force)
     else:
         add_history(status, run.status(), start, trains=start < target)
+        snapshots.settle(run.folder, start)
         snapshots.remove_after(run.folder, start)
     return Session(run, plan, status).carry_out()
 
@@ -136,9 +139,17 @@ def announce(run: Run, plan: Plan, net_path: Path, device: str) -> None:
     print_summary(f"{run.title}: {STAGES[run.stage]}", rows)
 
 
-def _empty(folder: Path) -> None:
-    """Empties a run's folder, but for the lock that is held."""
-    for path in folder.iterdir():
+def _empty(run: Run, everything: bool) -> None:
+    """Empties a run's folder, but for the lock that is held.
+
+    everything: also what no session of a stage leaves there.
+    """
+    ours = {path.name for path in (run.log, run.effective_solver, run.status_file)}
+    for path in run.folder.iterdir():
         if path.name == ".lock":
+            continue
+        if not everything and not (
+            path.name in ours or path.name.startswith(snapshots.PREFIX)
+        ):
             continue
         shutil.rmtree(path) if path.is_dir() else path.unlink()

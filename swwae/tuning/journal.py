@@ -7,7 +7,7 @@ from pathlib import Path
 
 from generator.errors import UserError
 from swwae.base.files import write_json
-from swwae.base.project import RUNS, relative
+from swwae.base.project import relative
 from swwae.runs.run import Run
 from swwae.stages import changes
 from swwae.stages.status import file_record
@@ -27,7 +27,7 @@ class RateSearch(Run):
 
     @property
     def folder(self) -> Path:
-        return RUNS / self.place / "find_lr"
+        return self.root / self.place / "find_lr"
 
     @property
     def log(self) -> Path:
@@ -112,7 +112,8 @@ class Journal:
             then = recorded.get(name)
             if isinstance(now, dict) and isinstance(then, dict):
                 if now["sha256"] != then.get("sha256"):
-                    faults.append(f"with another content of {then.get('path')}")
+                    before = (str(then.get("path")), str(then.get("sha256")))
+                    faults.append(f"with {_other_file(before, now)}")
             elif now != then:
                 faults.append(f"with {name} {then}, not {now}")
         if faults:
@@ -120,6 +121,15 @@ class Journal:
                 f"{relative(self.folder)} holds a search that was begun"
                 f" {', '.join(faults)}; --force replaces it by a new one."
             )
+
+
+def _other_file(before: tuple[str, str], now: dict[str, str]) -> str:
+    """Returns what a file was and what it is, in words. before: path and sha256."""
+    path, checksum = before
+    if path != now["path"]:
+        return f"{path}, not {now['path']}"
+    digests = (each[: changes.SHOWN] for each in (checksum, now["sha256"]))
+    return "another content of {} (sha256 {} then, {} now)".format(path, *digests)
 
 
 def _read_object(path: Path) -> dict:

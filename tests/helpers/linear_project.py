@@ -9,7 +9,7 @@ one and learns at twice the rate), u <- m u + e c r, r <- r - u; its loss is |r|
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import lmdb
@@ -72,27 +72,39 @@ class Project:
         python = self.root / ".venv/bin/python"
         return self.run([python, "-m", "generator", "linear.prototxt"], code)
 
-    def tool(self, name: str, *arguments: object, code: int = 0) -> str:
+    def tool(
+        self,
+        name: str,
+        *arguments: object,
+        code: int = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> str:
         """What a tool says, both streams. code: that it must end with."""
-        return self.run(
-            [self.root / "tools" / name, "--net", "linear", *arguments], code
-        )
+        command = [self.root / "tools" / name, "--net", "linear", *arguments]
+        return self.run(command, code, environment)
 
-    def run(self, command: Sequence[object], code: int = 0) -> str:
-        process = self.start(command)
+    def run(
+        self,
+        command: Sequence[object],
+        code: int = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> str:
+        process = self.start(command, environment)
         output, _ = process.communicate(timeout=120)
         assert process.returncode == code, output
         assert "Traceback" not in output
         return output
 
-    def start(self, command: Sequence[object]) -> subprocess.Popen[str]:
+    def start(
+        self, command: Sequence[object], environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
             list(map(str, command)),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             cwd=self.root,
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"} | dict(environment or {}),
         )
 
     def vary_images(self) -> None:

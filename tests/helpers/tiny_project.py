@@ -4,6 +4,7 @@ The network's decoder is one deconvolution, so that Caffe's stock layers do.
 """
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -145,7 +146,10 @@ class Project:
             )
         )
 
-    def start(self, *arguments: str | int | Path) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str | int | Path, runs: str = "runs"
+    ) -> subprocess.Popen[str]:
+        """Starts run_stage.sh. arguments: the stage, and options; runs: RUNS_DIR."""
         stage, *options = map(str, arguments)
         return subprocess.Popen(
             [self.root / "tools" / "run_stage.sh", stage, "--net", "tiny", *options],
@@ -153,10 +157,15 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=self.root.parent,
+            env=os.environ | {"RUNS_DIR": runs},
         )
 
-    def run(self, *arguments: str | int | Path, code: int = 0) -> str:
-        process = self.start(*arguments)
+    def run(
+        self, *arguments: str | int | Path, code: int = 0, runs: str = "runs"
+    ) -> str:
+        """Returns what run_stage.sh says, both streams. code: that it must end with;
+        the rest as of `start`."""
+        process = self.start(*arguments, runs=runs)
         output, _ = process.communicate(timeout=60)
         assert process.returncode == code, output
         assert "Traceback" not in output

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -211,9 +212,13 @@ def test_snapshots_and_weights_that_are_not_finite_are_refused(trained, tmp_path
     shutil.copytree(donor.folder("baseline", 0), project.folder("baseline", 0))
     (snapshot,) = project.folder("baseline", 0).glob("snapshot*.caffemodel")
     spoil(snapshot, "conv1")
-    said = project.run(0, "--max-iter", 5 * EPOCH)
+    final = project.folder("baseline", 0) / "final.caffemodel"
+    said = project.run(0, "--max-iter", 5 * EPOCH, code=2)
     assert f"snapshot {4 * EPOCH} is skipped: layer conv1" in said
-    assert "it starts over" in said
+    assert "starting over would replace" in said and "--force" in said
+    final.rename(tmp_path / "kept")
+    said = project.run(0, "--max-iter", 5 * EPOCH)
+    assert "it starts over" in said and final.is_file()
 
 
 def test_refused_weights(trained, tmp_path):
@@ -247,12 +252,14 @@ def test_a_stage_whose_start_was_made_anew(trained, tmp_path):
     shutil.copytree(donor.root / "runs", project.root / "runs")
     started = project.folder("swwae-all", 3) / "final.caffemodel"
     other = project.folder("swwae-layerwise", 2) / "final.caffemodel"
+    then = sha256(started)
     shutil.copyfile(other, started)
     said = project.run(4, "--variant", "swwae-all", code=2)
     sentence = (
         "run_stage.sh: stage 4 of tiny/swwae-all is out of date, as the weights"
         " runs/tiny/swwae-all/stage3/final.caffemodel that it began from have changed"
-        " since; tools/run_stage.sh 4 --net tiny --variant swwae-all --force makes it"
+        f" since (sha256 {then[:8]} then, {sha256(other)[:8]} now);"
+        " tools/run_stage.sh 4 --net tiny --variant swwae-all --force makes it"
         " anew.\n"
     )
     assert said == sentence
@@ -274,11 +281,13 @@ def test_a_stage_whose_files_have_changed(trained, tmp_path):
     text = network.read_text()
     network.write_text(text.replace("loss_weight: 0.5", "loss_weight: 1"))
     project.write_solver("swwae-all", 4, base_lr=0.02)
-    assert project.run(*last, code=2) == (
+    said = project.run(*last, code=2)
+    assert re.sub(r"sha256 \w{8} then, \w{8} now", "sha256", said) == (
         "run_stage.sh: stage 4 of tiny/swwae-all is out of date, as its solver"
-        " solvers/tiny/swwae-all/stage4.prototxt has changed since and its network"
-        " models/tiny/swwae-all/train_val.prototxt has changed since;"
-        " tools/run_stage.sh 4 --net tiny --variant swwae-all --force makes it anew.\n"
+        " solvers/tiny/swwae-all/stage4.prototxt has changed since (base_lr 0.01 then,"
+        " 0.02 now) and its network models/tiny/swwae-all/train_val.prototxt has"
+        " changed since (sha256); tools/run_stage.sh 4 --net tiny --variant swwae-all"
+        " --force makes it anew.\n"
     )
     # likewise where it would be resumed
     path = project.folder("swwae-all", 4) / "status.json"

@@ -184,6 +184,26 @@ def test_a_dry_run_leaves_nothing_and_stage_1_is_asked_for(project):
     assert "tools/run_stage.sh 1 --net linear --variant sae-layerwise" in said
 
 
+def test_after_the_stages_it_starts_from_stage_1(project):
+    """As docs/imagenet.md has it, with `--net` and `--family` alone; and where runs
+    are elsewhere, so is the search."""
+    elsewhere = {"RUNS_DIR": "elsewhere"}
+    family = ("--variant", "sae-layerwise")
+    stage_1 = ("1", *family, "--weights", project.classifier)
+    project.tool("run_stage.sh", *stage_1, environment=elsewhere)
+    short = ("--iterations", 2, "--from", 1, "--to", 1, "--json", "after.json")
+    before = (project.root / "solvers/linear/rates.json").read_bytes()
+    said = project.tool("find_lr.py", "--family", "sae", *short, environment=elsewhere)
+    (project.root / "solvers/linear/rates.json").write_bytes(before)
+    assert "elsewhere/linear/sae-layerwise/stage1/final.caffemodel" in said
+    folder = project.root / "elsewhere/linear/sae-layerwise"
+    assert (folder / "find_lr/factor-1.json").exists()
+    found = json.loads((project.root / "after.json").read_text())
+    for macro_layer in found["macro_layers"]:
+        energy = (project.activations[macro_layer["macro_layer"] - 1] ** 2).sum()
+        assert macro_layer["start"] == pytest.approx(energy / 2, rel=0.02)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_leaves_no_caffe_and_no_rates(project, number):
     rates = (project.root / "solvers/linear/rates.json").read_text()
