@@ -14,7 +14,7 @@ from typing import Any
 from . import caffe_build
 from .errors import UserError
 from .files import project_root
-from .layers import Enum, Fields
+from .layers import Enum, Fields, Layer
 
 MAX_BYTES = 4 << 20
 """Of a network file; a network of a thousand layers takes a tenth of it."""
@@ -156,6 +156,18 @@ def fields_of(message, *left_out: str) -> Fields:
         for descriptor, value in message.ListFields()
         if descriptor.name not in left_out
     }
+
+
+def layer_of(message) -> Layer:
+    """Returns a LayerParameter as a layer, without weights and shapes."""
+    fields = fields_of(message, "name", "type", "bottom", "top", "blobs")
+    return Layer(
+        message.name,
+        message.type,
+        tuple(message.bottom),
+        tuple(message.top),
+        fields,
+    )
 
 
 def _repeated(descriptor) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from .errors import UserError
 from .files import project_root
 from .layers import Layer, Shape, as_list
+from .lmdb_pages import FILE, Damaged, LmdbFile
 from .networks import PIXEL_SCALE
 
 IMAGES = ("Data", "ImageData", "WindowData", "Input", "MemoryData")
@@ -69,16 +70,13 @@ def _lmdb_shape(layer: Layer) -> Shape | None:
     """Of the first image in the database that a Data layer reads."""
     from .schema import message_class
 
-    with _database(layer) as transaction:
-        if transaction is None:
-            return None
-        first = next(iter(transaction.cursor()), None)
-        if first is None:
-            return None
-        try:
-            datum = message_class("Datum").FromString(bytes(first[1]))
-        except Exception:  # of protobuf, whose DecodeError has moved between versions
-            return None
+    content = _first_value(layer)
+    if content is None:
+        return None
+    try:
+        datum = message_class("Datum").FromString(content)
+    except Exception:  # of protobuf, whose DecodeError has moved between versions
+        return None
     if not datum.encoded:
         return datum.channels, datum.height, datum.width
     import io
@@ -99,40 +97,37 @@ def _colours(layer: Layer, bands: int) -> int:
     return 3 if transform.get("force_color") or bands >= 3 else 1
 
 
-def truncated(environment, folder: Path) -> bool:
-    """Tells whether an open LMDB's file, folder/data.mdb, lacks its end: reading it
-    would end the process then (SIGBUS)."""
-    pages = environment.info()["last_pgno"] + 1
-    return (folder / "data.mdb").stat().st_size < pages * environment.stat()["psize"]
+def lmdb_folder(layer: Layer) -> Path | None:
+    """Returns where a Data layer's LMDB is; None where there is none."""
+    fields = layer.fields.get("data_param", {})
+    folder = project_root() / str(fields.get("source", ""))
+    readable = fields.get("backend") == "LMDB" and (folder / FILE).is_file()
+    return folder if readable else None
 
 
-class _database:
-    """A read transaction of a Data layer's LMDB, or None where there is none."""
+def _first_value(layer: Layer) -> bytes | None:
+    """Returns the first entry of a Data layer's LMDB; None where it cannot be read."""
+    folder = lmdb_folder(layer)
+    if folder is None:
+        return None
+    try:
+        with LmdbFile(folder) as database:
+            for _, value in database.items():
+                return database.read(value, 0, value.size)
+    except Damaged:
+        pass
+    return None
 
-    def __init__(self, layer: Layer) -> None:
-        fields = layer.fields.get("data_param", {})
-        self._path = project_root() / str(fields.get("source", ""))
-        self._readable = fields.get("backend") == "LMDB" and (
-            (self._path / "data.mdb").is_file()
-        )
-        self._environment = None
 
-    def __enter__(self):
-        if not self._readable:
-            return None
-        import lmdb
-
-        try:
-            self._environment = lmdb.open(str(self._path), readonly=True, lock=False)
-            if truncated(self._environment, self._path):
-                return None
-            return self._environment.begin(buffers=True)
-        except lmdb.Error:
-            return None
-
-    def __exit__(self, *_: object) -> None:
-        if self._environment:
-            self._environment.close()
+def _entries(layer: Layer) -> int | None:
+    folder = lmdb_folder(layer)
+    if folder is None:
+        return None
+    try:
+        with LmdbFile(folder) as database:
+            return database.entries or None
+    except Damaged:
+        return None
 
 
 def _image_data_shape(layer: Layer) -> Shape | None:
@@ -162,13 +157,22 @@ def _lines(fields: dict) -> list[str]:
         return []
 
 
+def list_labels(layer: Layer) -> set[int]:
+    """Returns the labels in the list of files that an ImageData layer reads."""
+    found = set()
+    for line in _lines(layer.fields.get("image_data_param", {})):
+        label = line.rpartition(" ")[2].strip()
+        if label.removeprefix("-").isdecimal():
+            found.add(int(label))
+    return found
+
+
 def count(layer: Layer) -> int | None:
     """Returns how many images a data layer has; None where that cannot be counted."""
     if layer.type == "ImageData":
         return len(_lines(layer.fields.get("image_data_param", {}))) or None
     if layer.type == "Data":
-        with _database(layer) as transaction:
-            return transaction.stat()["entries"] or None if transaction else None
+        return _entries(layer)
     return None
 
 

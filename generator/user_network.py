@@ -11,7 +11,7 @@ from .errors import UserError
 from .layers import Layer, Shape
 from .mirror import INVERTIBLE
 from .networks import NETWORKS
-from .schema import fields_of, read_network
+from .schema import fields_of, layer_of, read_network
 from .sequence import Activation, Network
 from .source import checked, image_shape, pixel_scale
 from .user_training import data_of, training_of
@@ -41,7 +41,7 @@ def read_user_network(path: Path, options: Options) -> Network:
     Raises UserError where it is no network, or cannot be mirrored from any depth.
     """
     message = read_network(path)
-    layers = [_layer(entry) for entry in message.layer]
+    layers = [layer_of(entry) for entry in message.layer]
     _check_names(layers, path)
     phase = "TRAIN" if has_source(layers, "TRAIN") else "TEST"
     walk = Walk(layers, phase, path)
@@ -87,17 +87,6 @@ def read_user_network(path: Path, options: Options) -> Network:
 
 
 # --- the file
-
-
-def _layer(message) -> Layer:
-    fields = fields_of(message, "name", "type", "bottom", "top", "blobs")
-    return Layer(
-        message.name,
-        message.type,
-        tuple(message.bottom),
-        tuple(message.top),
-        fields,
-    )
 
 
 def _check_names(layers: list[Layer], path: Path) -> None:

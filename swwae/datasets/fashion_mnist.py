@@ -3,11 +3,13 @@
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from generator.errors import UserError
+from generator.labels import ranges_text
+from generator.survey import ranges
 from swwae.base.progress import Counter
 from swwae.base.project import ROOT
 from swwae.datasets import datum_lmdb, debian, idx
@@ -113,11 +115,27 @@ def summary(infos: Infos) -> list[str]:
         channels, height, width = info["shape"]
         lines.append(
             f"{path}: {info['images']} images, {channels} × {height} × {width} "
-            f"(channels × height × width), {len(info['images_per_label'])} classes"
+            f"(channels × height × width), {classes_text(info['images_per_label'])}"
         )
     train = next(iter(infos.values()))
     mean = ", ".join(f"{value:.4f}" for value in train["mean"])
     return [*lines, f"Mean pixel of the training images, padded, of 0 to 255: {mean}"]
+
+
+def classes_text(counts: Sequence[int]) -> str:
+    """Returns how many labels have images and, unless they are those from 0 on, which.
+
+    counts: images, by label.
+    """
+    labels = ranges(label for label, count in enumerate(counts) if count)
+    number = sum(1 for count in counts if count)
+    text = f"{number} class{'es' if number != 1 else ''}"
+    if labels in ((), ((0, number - 1),)):
+        return text
+    return (
+        f"{text}, labels {ranges_text(labels)} (a network needs {labels[-1][1] + 1}"
+        " outputs for them)"
+    )
 
 
 def check_fashion_mnist(

@@ -19,8 +19,8 @@ from google.protobuf.message import DecodeError
 
 from generator.derived import UNLABELLED
 from generator.errors import UserError
+from generator.lmdb_pages import Damaged, check_pages
 from generator.sequence import FewLabels
-from generator.source import truncated
 from swwae.base.progress import Counter
 from swwae.base.project import ROOT
 from swwae.datasets.database_folders import (
@@ -127,13 +127,12 @@ def opened(path: Path) -> lmdb.Environment:
         remedy = f"make it with {create}" if create.is_file() else "give --data DIR"
         raise UserError(f"there are no training images in {path}: {remedy}.")
     try:
-        environment = lmdb.open(str(path), readonly=True, lock=False)
+        check_pages(path)
+        return lmdb.open(str(path), readonly=True, lock=False)
+    except Damaged as error:
+        raise UserError(f"{path} {error}; make it again.") from None
     except lmdb.Error as error:
         raise UserError(f"{path} cannot be read ({error}); make it again.") from None
-    if truncated(environment, path):
-        environment.close()
-        raise UserError(f"{path} lacks its end; make it again.")
-    return environment
 
 
 def read(path: Path) -> TrainingImages:

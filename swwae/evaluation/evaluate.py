@@ -3,16 +3,21 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from generator.derived import UNLABELLED
 from generator.errors import UserError
+from generator.labels import ranges_text
+from generator.lmdb_pages import FILE
 from swwae.base.project import relative
 from swwae.evaluation import results
 from swwae.evaluation.model import SCHEMES, Model
 from swwae.evaluation.reconstruct import squared_error
 from swwae.images.database import Database
 from swwae.images.loader import prepared
+from swwae.nets import databases
 from swwae.runs.run import Run
 
 MOST_WAITING = 400
@@ -46,10 +51,12 @@ def evaluate(
     """Returns errors in percent, and the mean of ||x^ - x||^2, over the images.
 
     Keys: images, top1_error, top5_error, recon_l2 (None without a decoder). A class
-    whose score equals the label's counts as ranked above it. places: those of the
-    images alone. batch: images at a time, None for what memory allows. progress: is
-    called with the number of images that are done. Raises UserError where an image
-    cannot be read, or has another data set's label.
+    whose score equals the label's counts as ranked above it. Images with the label -1,
+    which stands for none, are reconstructed alone; where there are some, `unlabelled`
+    says how many. places: those of the images alone. batch: images at a time, None for
+    what memory allows. progress: is called with the number of images that are done.
+    Raises UserError where an image cannot be read, has another data set's label, or no
+    image has one.
     """
     places = range(len(images)) if places is None else places
     if not len(places):
@@ -66,7 +73,7 @@ def evaluate(
             data = images.preprocessing.centred(pixels)
             output = model(data)
             classes = output.probabilities.shape[1]
-            foreign = labels[(labels < 0) | (labels >= classes)]
+            foreign = labels[(labels < UNLABELLED) | (labels >= classes)]
             if foreign.size:
                 raise UserError(
                     f"{images.path} has label {foreign[0]}, the network {classes}"
@@ -77,21 +84,35 @@ def evaluate(
                 l2[ranked] = squared_error(output.reconstructions, data)
             done += len(chunk)
             progress(done)
-    return {
+    classified = ranks[ranks >= 0]
+    if not classified.size:
+        raise UserError(_without_labels(images.path))
+    errors = {
         "images": len(places),
-        "top1_error": 100 * float(np.mean(ranks >= 1)),
-        "top5_error": 100 * float(np.mean(ranks >= 5)),
+        "top1_error": 100 * float(np.mean(classified >= 1)),
+        "top5_error": 100 * float(np.mean(classified >= 5)),
         "recon_l2": float(np.mean(l2)) if model.decodes else None,
     }
+    unlabelled = len(places) - len(classified)
+    return errors | ({"unlabelled": unlabelled} if unlabelled else {})
+
+
+def _without_labels(path: Path) -> str:
+    return (
+        f"the images of {relative(path)} have no labels ({UNLABELLED} stands for none),"
+        " so that no error can be counted: give a database that has some."
+    )
 
 
 def label_rank(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Returns (N,): how many other classes score at least as high as the label's.
+    """Returns (N,): how many other classes score at least as high as the label's; -1
+    where that is UNLABELLED.
 
     scores: (N, classes). labels: (N,).
     """
     of_label = scores[np.arange(len(labels)), labels][:, np.newaxis]
-    return (scores >= of_label).sum(axis=1) - 1
+    ranks = (scores >= of_label).sum(axis=1) - 1
+    return np.where(labels == UNLABELLED, UNLABELLED, ranks)
 
 
 Item = tuple[int, tuple[np.ndarray, int]]
@@ -192,9 +213,11 @@ def evaluation(
 ) -> Evaluation:
     """Returns the evaluation of a model on images of a split ("train" or "val").
 
-    images, seed, limit: as in `selected`. Raises UserError where there are no images.
+    images, seed, limit: as in `selected`. Raises UserError where there are no images,
+    their database is damaged, or has labels that the network has no class for.
     """
     database = model.images(split)
+    check_labels(database.path, model.classes)
     total = len(database)
     places = selected(total, images, seed, limit)
     drawn = images is not None and images < total
@@ -211,6 +234,23 @@ def evaluation(
     )
 
 
+def check_labels(path: Path, classes: int | None) -> None:
+    """Raises UserError where a database is damaged, empty, has labels beyond the
+    classes, or none at all. classes: None where they are not known."""
+    if not (path / FILE).is_file():
+        return  # opening it says how it is made
+    labels = databases.examined(path).labels
+    least, most = labels[0][0], labels[-1][1]
+    if (least, most) == (UNLABELLED, UNLABELLED):
+        raise UserError(_without_labels(path))
+    if classes is not None and (least < UNLABELLED or most >= classes):
+        raise UserError(
+            f"{relative(path)} has the labels {ranges_text(labels)}, the network"
+            f" {classes} classes, 0 to {classes - 1}: it is another data set's, or its"
+            " labels do not begin with 0."
+        )
+
+
 def describe(result: dict) -> str:
     """Returns a result, with the keys of --json, for a person."""
     l2 = result["recon_l2"]
@@ -220,6 +260,8 @@ def describe(result: dict) -> str:
         f"  top-1 error     {result['top1_error']:.2f} %",
         f"  top-5 error     {result['top5_error']:.2f} %",
     ]
+    if unlabelled := result.get("unlabelled"):
+        lines.insert(1, f"  without a label {unlabelled}, which no error counts")
     if l2 is not None:
         depth = result["depth"]
         place = f"macro-layer {depth}" if depth else "the network's default depth"

@@ -299,8 +299,7 @@ class Model:
         """
         blobs = self._forward(data)
         decoded = names.decoded(self._described.blob)
-        others = [name for name in blobs if not names.is_decoder(name)]
-        scores = "prob" if "prob" in blobs else others[0] if len(others) == 1 else None
+        scores = self._scores
         if scores is None:
             raise UserError(
                 f"{self.net} has no class probabilities: deploy.prototxt yields"
@@ -318,6 +317,21 @@ class Model:
             blobs[scores].reshape(len(data), -1).copy(),
             None if reconstructions is None else reconstructions.copy(),
         )
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes have a probability; None where the network yields none."""
+        scores = self._scores
+        return None if scores is None else prod(self._net.blobs[scores].shape[1:])
+
+    @property
+    def _scores(self) -> str | None:
+        """The blob of the probabilities; None where it is not known."""
+        outputs = self._net.outputs
+        others = [name for name in outputs if not names.is_decoder(name)]
+        if "prob" in outputs:
+            return "prob"
+        return others[0] if len(others) == 1 else None
 
     def _forward(self, data: np.ndarray) -> dict[str, np.ndarray]:
         """Returns what the network yields, by blob, until it is called again."""

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from PIL import Image
 
 from generator.errors import UserError
-from generator.source import truncated
+from generator.lmdb_pages import Damaged, LmdbFile, check_pages
 from swwae.base.project import ROOT, relative
 from swwae.images.pictures import from_picture, grey_or_colour
 from swwae.images.preprocessing import Preprocessing
@@ -37,7 +37,7 @@ class Database:
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
         """Yields each image, uint8 (C, h, w), and its label, in the keys' order."""
-        with self.open() as environment, environment.begin() as transaction:
+        with self.whole() as environment, environment.begin() as transaction:
             for key, value in transaction.cursor():
                 yield self._decode(key, value)
 
@@ -55,7 +55,7 @@ class Database:
 
     def keys(self, places: Iterable[int]) -> list[bytes]:
         """Returns the keys at places, which ascend, counted from 0."""
-        with self.open() as environment, environment.begin() as transaction:
+        with self.whole() as environment, environment.begin() as transaction:
             every = transaction.cursor().iternext(values=False)
             found, passed = [], 0
             for place in places:
@@ -92,6 +92,23 @@ class Database:
                 f" Datum ({error}); make the database again."
             ) from None
 
+    def whole(self) -> lmdb.Environment:
+        """Opens the LMDB as `open` does, once its pages have been found in order."""
+        environment = self.open()
+        try:
+            self.check()
+        except BaseException:
+            environment.close()
+            raise
+        return environment
+
+    def check(self) -> None:
+        """Raises UserError where LMDB would end the process over the LMDB's pages."""
+        try:
+            check_pages(self.path)
+        except Damaged as error:
+            raise UserError(f"{self.path} {error}; make the database again.") from None
+
     def open(self) -> lmdb.Environment:
         """Opens the LMDB to read from; raises UserError where there is none."""
         if not (self.path / "data.mdb").is_file():
@@ -102,15 +119,14 @@ class Database:
                 + (f"make them with: {create}" if known else "it must be an LMDB.")
             )
         try:
-            environment = lmdb.open(str(self.path), readonly=True, lock=False)
+            LmdbFile(self.path).close()  # or LMDB might end the process
+            return lmdb.open(str(self.path), readonly=True, lock=False)
+        except Damaged as error:
+            raise UserError(f"{self.path} {error}; make the database again.") from None
         except lmdb.Error as error:
             raise UserError(
                 f"{self.path} cannot be opened ({error}); make the database again."
             ) from None
-        if truncated(environment, self.path):
-            environment.close()
-            raise UserError(f"{self.path} lacks its end; make the database again.")
-        return environment
 
 
 def database(train_val: Path, split: str, shape: tuple[int, int, int]) -> Database:

@@ -51,6 +51,7 @@ def prepared(
             )
             yield from done
     except BrokenProcessPool:
+        database.check()
         raise UserError(
             "a process that reads images was killed; is there memory enough?"
         ) from None

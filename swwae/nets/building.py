@@ -18,6 +18,7 @@ from swwae.base.processes import EndedEarly, isolated
 from swwae.base.project import ROOT, relative
 from swwae.base.settings import require_settings
 from swwae.engine.log import fatal_messages
+from swwae.nets import databases
 from swwae.nets.data_layers import without_data
 from swwae.nets.network import Shape, as_file, read
 
@@ -65,6 +66,8 @@ def _build(
     except EndedEarly as error:
         lines = error.lines or [f"exit code {error.code}"]
     fatal = fatal_messages(lines)
+    if not fatal and initial is None:  # no word of Caffe's: it began to read the data
+        databases.check(read(path), path, afresh=True)
     raise UserError(f"Caffe refuses {relative(path)}: {(fatal or lines)[-1]}")
 
 

@@ -1,13 +1,19 @@
 """Sentences on what ended a training before its time."""
 
+import re
 import shutil
 import signal
 from pathlib import Path
 
+from generator.errors import UserError
 from swwae.base.project import CAFFE, relative
 from swwae.engine import devices
 from swwae.engine.process import Outcome
+from swwae.nets import databases, network
 from swwae.runs.run import Run
+
+DATA_WORDS = re.compile("lmdb|mdb_|datum|data|label|parse", re.IGNORECASE)
+"""In Caffe's last words, where its data may have been the reason."""
 
 
 def caffe_fault(run: Run, outcome: Outcome) -> str | None:
@@ -30,6 +36,20 @@ def caffe_fault(run: Run, outcome: Outcome) -> str | None:
     if outcome.code < 0:
         return f"caffe died of {signal.Signals(-outcome.code).name}. {log}"
     return f"caffe ended with exit code {outcome.code}. {log}"
+
+
+def data_fault(run: Run, outcome: Outcome) -> str | None:
+    """Returns what is wrong with a run's data, where Caffe ended as it does of that;
+    None where nothing is, or nothing is known."""
+    lost = outcome.code in (-signal.SIGBUS, -signal.SIGSEGV)
+    aborted = outcome.code == -signal.SIGABRT
+    if not (lost or (aborted and DATA_WORDS.search(outcome.fatal or "data"))):
+        return None
+    try:
+        databases.check(network.read(run.network), run.network, afresh=True)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def loss_fault(name: str, value: float, iteration: int) -> str:

@@ -89,7 +89,8 @@ class Session:
             return self._end_interrupted()
         if outcome.fatal and devices.is_out_of_memory(outcome.fatal) and self.plan.gpus:
             return self._end_out_of_memory(outcome.cards)
-        fault = faults.caffe_fault(self.run, outcome)
+        fault = faults.data_fault(self.run, outcome)
+        fault = fault or faults.caffe_fault(self.run, outcome)
         if fault is None and self.status["iterations"] < self.plan.target:
             fault = faults.snapshot_fault(self.run.folder)
         if fault is not None:

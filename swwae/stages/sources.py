@@ -1,6 +1,5 @@
 """What a stage needs before it can begin, and the command that makes it."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from generator.layers import shape_text
 from generator.names import DECODER
 from swwae.base.files import require_file
 from swwae.base.project import ROOT, relative
-from swwae.nets import building, data_layers, network, weights
+from swwae.nets import building, data_layers, databases, network, weights
 from swwae.runs.run import Run
 from swwae.stages.changes import refuse_changes_before
 
@@ -71,7 +70,9 @@ def require_network(run: Run, path: Path) -> caffe_pb2.NetParameter:
 
 
 def require_databases(net: caffe_pb2.NetParameter, path: Path) -> None:
-    """Raises UserError where a database is missing that a network reads.
+    """Raises UserError where a database that a network reads is missing, is named in a
+    way that Caffe does not take, is damaged or empty, or has labels that the network
+    has no output for.
 
     path: of the network's file.
     """
@@ -80,25 +81,12 @@ def require_databases(net: caffe_pb2.NetParameter, path: Path) -> None:
         database = (folder / "data.mdb", folder / "CURRENT")
         if folder.is_file() or any(file.is_file() for file in database):
             continue
+        command = databases.how_made(folder)
+        mend = f"run {command}" if command else "data/README.md says how one is made"
         raise UserError(
-            f"the data in {source}, which {relative(path)} reads, is missing:"
-            f" {_how_made(folder)}."
+            f"the data in {source}, which {relative(path)} reads, is missing: {mend}."
         )
-
-
-def _how_made(database: Path) -> str:
-    script = database.parent / "create.py"
-    few = re.fullmatch(r"(?:un)?labelled(?:(\d+)_seed(\d+))?_lmdb", database.name)
-    if few and few[1]:
-        return (
-            f"run data/few_labels.py --labels {few[1]} --seed {few[2]}"
-            f" --data {relative(database.parent)}"
-        )
-    if few:
-        return "data/few_labels.py makes it"
-    if script.is_file():
-        return f"run {relative(script)}"
-    return "data/README.md says how one is made"
+    databases.check(net, path)
 
 
 def starting_layers(

@@ -334,7 +334,7 @@ def test_weights_of_another_network_are_a_sentence(small, tmp_path):
 def test_labels_out_of_range_are_a_sentence(small, tmp_path):
     model = FullyConvolutional("small", "swwae-all", None, small[1])
     picture = photograph("chelsea.png")
-    for label in (CLASSES, -1):
+    for label in (CLASSES, -2):
         path = write_lmdb(tmp_path / str(label), [raw(picture, 3), raw(picture, label)])
         images = database.Database(path, model.images("val").preprocessing)
         with pytest.raises(UserError, match=f"label {label}, the network 20 classes"):

@@ -1,0 +1,158 @@
+"""What a network's data are looked at for before anything runs: whether the databases
+are whole, and whether the network has an output for every label.
+
+A database is looked at once: what was found is kept in the runs' folder, and holds as
+long as the file's size and time stay.
+"""
+
+import hashlib
+import json
+import os
+import re
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from caffe.proto import caffe_pb2
+
+from generator.errors import UserError
+from generator.labels import comparisons
+from generator.layers import Layer
+from generator.lmdb_pages import FILE, Damaged
+from generator.schema import layer_of
+from generator.source import list_labels
+from generator.survey import Ranges, Survey, ranges, survey
+from swwae.base import project
+from swwae.base.files import write_json
+from swwae.base.progress import Counter
+from swwae.base.project import ROOT, relative
+
+KEPT = ".databases"
+"""The folder in that of the runs."""
+
+MOST_RANGES = 10_000
+"""Of labels that are kept; nobody's classes are so many."""
+
+
+def check(net: caffe_pb2.NetParameter, path: Path, afresh: bool = False) -> None:
+    """Raises UserError for the first database of a network that is damaged or empty, or
+    has a label that the network has no output for.
+
+    path: of the network's file. afresh: whether databases are looked at that were found
+    whole before, too. What is missing is not looked for.
+    """
+    layers = [layer_of(layer) for layer in net.layer]
+    shown = relative(path)
+    for layer in layers:
+        folder = _lmdb(layer)
+        if folder is not None:
+            examined(folder, f"which {shown} reads, ", afresh)
+    for comparison in comparisons(layers):
+        labels = _labels(comparison.data)
+        if labels:
+            source = relative(_source(comparison.data))
+            if fault := comparison.fault(labels, source, shown):
+                raise UserError(fault)
+
+
+def examined(folder: Path, whose: str = "", afresh: bool = False) -> Survey:
+    """Returns what is in an LMDB, every image of which is looked at, or was before.
+
+    whose: a clause for the message. afresh: looks in any case. Where that takes long,
+    stderr shows how far it is. Raises UserError where the database is damaged or empty.
+    """
+    known = None if afresh else _remembered(folder)
+    if known is not None:
+        return known
+    before = _state(folder)
+    try:
+        title = f"checking {relative(folder)}"
+        found = survey(folder, lambda total: Counter(total, "images", title=title))
+    except Damaged as error:
+        comma = f", {whose}" if whose else " "
+        raise UserError(f"{relative(folder)}{comma}{error}: {_mend(folder)}.") from None
+    _remember(folder, found, before)
+    return found
+
+
+def how_made(folder: Path) -> str | None:
+    """Returns the command that makes a database; None where its folder and name do not
+    tell."""
+    few = re.fullmatch(r"(?:un)?labelled(?:(\d+)_seed(\d+))?_lmdb", folder.name)
+    if few:
+        options = f" --labels {few[1]} --seed {few[2]}" if few[1] else " --labels N"
+        return f"data/few_labels.py{options} --data {relative(folder.parent)}"
+    script = folder.parent / "create.py"
+    return relative(script) if script.is_file() else None
+
+
+def _mend(folder: Path) -> str:
+    command = how_made(folder)
+    return f"run {command} --force" if command else "make the database again"
+
+
+def _lmdb(layer: Layer) -> Path | None:
+    """Returns the LMDB that a layer reads; None where it reads none, or it is not
+    there."""
+    if layer.type != "Data" or layer.fields["data_param"].get("backend") != "LMDB":
+        return None
+    folder = _source(layer)
+    return folder if (folder / FILE).is_file() else None
+
+
+def _source(layer: Layer) -> Path:
+    kind = "image_data_param" if layer.type == "ImageData" else "data_param"
+    return ROOT / str(layer.fields.get(kind, {}).get("source", ""))
+
+
+def _labels(layer: Layer) -> Ranges:
+    if layer.type == "ImageData":
+        return ranges(list_labels(layer))
+    folder = _lmdb(layer)
+    return examined(folder).labels if folder else ()
+
+
+# --- what was found before
+
+
+def _record_file(folder: Path) -> Path:
+    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
+    return project.RUNS / KEPT / f"{name}.json"
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    """Returns what tells one state of a database from another."""
+    try:
+        status = (folder / FILE).stat()
+    except OSError:
+        return {}
+    return {
+        "database": str(folder.resolve()),
+        "bytes": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+    }
+
+
+def _remembered(folder: Path) -> Survey | None:
+    try:
+        record = json.loads(_record_file(folder).read_text(encoding="utf-8"))
+        if record["state"] == _state(folder):
+            labels = tuple((int(first), int(last)) for first, last in record["labels"])
+            return Survey(int(record["images"]), labels)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
+
+
+def _remember(folder: Path, found: Survey, state: dict[str, Any]) -> None:
+    """Keeps what was found; where that cannot be written, nothing is kept.
+
+    state: of the database, before it was looked at.
+    """
+    if len(found.labels) > MOST_RANGES:
+        return
+    file = _record_file(folder)
+    with suppress(OSError, UserError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, {"state": state, **asdict(found)})

@@ -1,0 +1,41 @@
+"""LMDBs of Datums that are given, and what becomes of their files."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import lmdb
+from caffe.proto import caffe_pb2
+
+PAGE = 4096
+
+
+def write(folder: Path, records: Iterable[bytes | caffe_pb2.Datum]) -> Path:
+    """Writes records under keys that count from 0; returns the folder."""
+    environment = lmdb.open(str(folder), map_size=1 << 26)
+    with environment.begin(write=True) as transaction:
+        for index, record in enumerate(records):
+            if not isinstance(record, bytes):
+                record = record.SerializeToString()
+            transaction.put(b"%08d" % index, record)
+    environment.close()
+    return folder
+
+
+def image(label: int, side: int = 2, **fields) -> caffe_pb2.Datum:
+    """Returns a grey image of side x side black pixels. fields: that differ."""
+    usual = {"channels": 1, "height": side, "width": side, "data": bytes(side * side)}
+    return caffe_pb2.Datum(**(usual | {"label": label} | fields))
+
+
+def overwrite(folder: Path, page: int, content: bytes, offset: int = 0) -> None:
+    """Writes over a page of an LMDB's file."""
+    with (folder / "data.mdb").open("r+b") as file:
+        file.seek(page * PAGE + offset)
+        file.write(content)
+
+
+def kinds(folder: Path) -> list[int]:
+    """Returns the flags of every page: 1 for a branch, 2 a leaf, 4 a value's first."""
+    content = (folder / "data.mdb").read_bytes()
+    places = range(0, len(content), PAGE)
+    return [int.from_bytes(content[at + 10 : at + 12], "little") for at in places]
