@@ -11,7 +11,7 @@ network is made of), `networks` (the built-in ones) and `user_network` (a user's
 `encoder`, `decoder` and `ladder`, `stages` (which network each stage trains) with
 `inference` and `solvers`, `files` and `manifest` (where they go); `describe` and `draw`
 show a network; `request` and `generation` are what the command calls; `caffe_build`
-finds the patched Caffe.
+finds the patched Caffe, `plotting` imports matplotlib.
 """
 
 from collections.abc import Mapping, Sequence

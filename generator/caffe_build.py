@@ -1,4 +1,5 @@
-"""Which build of the patched Caffe is used, of its programs and of pycaffe alike.
+"""Which build of the patched Caffe is used, of its programs and of pycaffe alike, and
+how they log.
 
 It is build/caffe-cuda where that has been built, which has the CPU's engine, too; else
 build/caffe. CAFFE_BUILD=DIR in the environment names another one, relative to the
@@ -15,6 +16,12 @@ ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 
 BUILDS = ("caffe-cuda", "caffe")
 """Below build/, the preferred one first."""
+
+LOGGING = "GLOG_"
+"""How the variables begin that say what Caffe logs, where to, and in which form."""
+
+KEPT = ("GLOG_v", "GLOG_vmodule")
+"""Those that change no line that is read here: they add some."""
 
 
 def folder(root: str | os.PathLike = ROOT) -> str:
@@ -44,6 +51,24 @@ def wrong_choice(root: str | os.PathLike = ROOT) -> str | None:
         f"CAFFE_BUILD is {chosen}, where there is no bin/caffe: give the folder of a"
         " build, such as build/caffe, or leave it out of the environment."
     )
+
+
+def environment(level: int = 0) -> dict[str, str]:
+    """Returns this process's environment for a program of Caffe: it logs on stderr, in
+    the form that is read here, whatever is set.
+
+    level: of the least that is logged, 0 for all, 2 for errors.
+    """
+    result = dict(os.environ)
+    for name in unwanted():
+        del result[name]
+    return result | {"GLOG_logtostderr": "1", "GLOG_minloglevel": str(level)}
+
+
+def unwanted() -> list[str]:
+    """Returns the variables in this process's environment that change how Caffe
+    logs."""
+    return [n for n in os.environ if n.startswith(LOGGING) and n not in KEPT]
 
 
 def _is_built(path: str) -> bool:

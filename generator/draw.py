@@ -14,6 +14,7 @@ from . import names
 from .diagram import APART, Box, Level, levels
 from .errors import UserError
 from .layers import Shape, shape_text
+from .plotting import import_matplotlib
 from .sequence import Network
 from .variants import Variant
 
@@ -56,7 +57,7 @@ def draw(network: Network, variant: Variant, depth: int, path: Path) -> None:
     if path.is_dir():
         raise UserError(f"--draw {path} is a folder; name a file in it.")
     try:
-        import matplotlib
+        matplotlib = import_matplotlib()
     except ModuleNotFoundError:
         raise UserError(
             "--draw needs matplotlib, which this Python does not have; run"

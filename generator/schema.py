@@ -126,6 +126,7 @@ def upgraded(network, path: Path):
         try:
             done = subprocess.run(
                 [program, old, new],
+                env=caffe_build.environment(),
                 capture_output=True,
                 text=True,
                 errors="replace",

@@ -19,6 +19,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from generator import caffe_build
+
 if TYPE_CHECKING:
     from generator import (
         describe_network,
@@ -43,8 +45,12 @@ __all__ = [
     "variants",
 ]
 
-# Before anything imports Caffe, which reports every layer of a network otherwise.
-os.environ.setdefault("GLOG_minloglevel", "2")
+# Before anything imports Caffe, which reports every layer of a network otherwise, and
+# whose last words are read: in the form that nothing has changed.
+_level = os.environ.get("GLOG_minloglevel")
+for _name in caffe_build.unwanted():
+    del os.environ[_name]
+os.environ["GLOG_minloglevel"] = _level if _level in ("0", "1", "2", "3") else "2"
 
 _HOMES = {
     "FullyConvolutional": ("swwae.evaluation.model", "FullyConvolutional"),

@@ -46,6 +46,9 @@ def launch(command):
     where the patched Caffe is not built. A module's PROGRAM is its name in messages.
     """
     use_project_python()
+    # Figures go to files. A notebook's backend, which this Python need not have, would
+    # keep matplotlib from being imported.
+    os.environ.pop("MPLBACKEND", None)
     started_in = os.path.dirname(os.path.realpath(sys.argv[0]))
     sys.path[:] = [str(ROOT), *(path for path in sys.path if path != started_in)]
     try:

@@ -6,7 +6,6 @@ prints it for the network in a file, in this process: OpenMP's number of threads
 of a process, so that `measure` runs this once a measurement.
 """
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ import caffe
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
+from generator import caffe_build
 from generator.errors import UserError
 from swwae.base.processes import end_with_parent
 from swwae.base.project import ROOT, relative
@@ -133,7 +133,7 @@ def measure(text: str, phase: str, threads: int, seconds: float) -> float:
             check=False,
             capture_output=True,
             text=True,
-            env=os.environ | {THREADS: str(threads)},
+            env=caffe_build.environment(2) | {THREADS: str(threads)},
             cwd=ROOT,
             preexec_fn=end_with_parent,
         )

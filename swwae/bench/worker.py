@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
+from generator import caffe_build
 from generator.errors import UserError
 from swwae.base.processes import end_with_parent
 from swwae.base.project import ROOT
@@ -48,7 +49,7 @@ class Worker:
         self._process = subprocess.Popen(
             [job.python or SERVE[0], *SERVE[1:], job.to_json()],
             cwd=ROOT,
-            env=environment(job) | threads | {"GLOG_minloglevel": "2"},
+            env=environment(job) | threads,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
@@ -116,7 +117,7 @@ def environment(job: Job) -> dict[str, str]:
     Another interpreter gets nothing that was set for this one: no folders of modules,
     and no libraries of the project or of this interpreter, such as another cuDNN.
     """
-    given = dict(os.environ)
+    given = caffe_build.environment(2)
     if job.gpu is not None and job.kind == "caffe":
         given["CAFFE_GPU_MATH"] = job.math
         given.setdefault("CAFFE_SHARE_GRADIENTS", "1")  # as `caffe train` does

@@ -1,6 +1,7 @@
 """Weights of torchvision's layout, or of any Caffe, for one of the networks here.
 
-A state dict (.safetensors, .pth, .pt) is matched layer by layer: convolutions, batch
+A state dict (.safetensors, or what torch.save wrote, such as .pth, .pth.tar and .bin;
+the content tells, not the name) is matched layer by layer: convolutions, batch
 normalisations and inner products, each in order, or by name where it was exported here.
 Its first layer is made to read this network's pixels (BGR in 0..255 less mean_value)
 instead of normalised RGB. A .caffemodel, old formats included, is copied by name.
@@ -9,7 +10,6 @@ instead of normalised RGB. A .caffemodel, old formats included, is copied by nam
 import argparse
 from pathlib import Path
 
-from generator.errors import UserError
 from swwae.base import files
 from swwae.base.project import relative
 from swwae.commands.normalisation_options import (
@@ -18,8 +18,7 @@ from swwae.commands.normalisation_options import (
     normalisation,
 )
 from swwae.exchange.importing import import_weights
-from swwae.exchange.torch_files import SUFFIXES
-from swwae.nets import weights
+from swwae.nets import weight_files, weights
 from swwae.nets.deployed import deployed
 
 
@@ -29,7 +28,7 @@ def main() -> int:
         "file",
         type=Path,
         metavar="FILE",
-        help=".safetensors, .pth or .pt: a state dict; or a .caffemodel",
+        help="a state dict: .safetensors, .pth, .pth.tar, …; or a .caffemodel",
     )
     parser.add_argument("--net", required=True)
     parser.add_argument("--variant", default="baseline", help="default: %(default)s")
@@ -37,12 +36,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.caffemodel")
     add_normalisation_arguments(parser)
     options = parser.parse_args()
-    caffemodel = options.file.suffix == ".caffemodel"
-    if not caffemodel and options.file.suffix not in SUFFIXES:
-        raise UserError(
-            f"{options.file}: a state dict ({', '.join(SUFFIXES)}) or a .caffemodel is"
-            " expected."
-        )
+    caffemodel = weight_files.kind(options.file) == weight_files.CAFFE
     if caffemodel and any_normalisation_argument(options):
         parser.error(
             "--mean, --std, --rgb and --bgr are for state dicts; a .caffemodel is"

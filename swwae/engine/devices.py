@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from generator import caffe_build
 from generator.errors import UserError
 from swwae.base.project import GPU_BUILD_COMMAND
 from swwae.engine.cards import Card
@@ -235,7 +236,7 @@ def _query(caffe: Path, gpus: str) -> Found:
     """Returns the GPUs of a list, or why Caffe cannot use all of them."""
     done = subprocess.run(
         [caffe, "device_query", f"--gpu={gpus}"],
-        env=os.environ | {"GLOG_logtostderr": "1", "GLOG_minloglevel": "0"},
+        env=caffe_build.environment(),
         capture_output=True,
         text=True,
         errors="replace",

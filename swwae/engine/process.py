@@ -14,6 +14,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TextIO
 
+from generator import caffe_build
 from swwae.base.processes import end_with_parent
 from swwae.base.project import ROOT
 from swwae.engine.cards import Card
@@ -211,9 +212,7 @@ def running(
     process = subprocess.Popen(
         command,
         cwd=ROOT,
-        env=os.environ
-        | {"GLOG_logtostderr": "1", "GLOG_minloglevel": "0"}
-        | (environment or {}),
+        env=caffe_build.environment() | (environment or {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -199,7 +199,10 @@ class Evaluation:
 
     def record(self, result: dict) -> None:
         """Records a result beside the weights, where tools/report.py looks, if they
-        are a run's, and no limit cut the images off."""
+        are a run's, and no limit cut the images off.
+
+        Raises UserError where it cannot be written there.
+        """
         if self.owner is not None:
             results.record(self.owner, result, self.checksum)
 

@@ -58,18 +58,22 @@ def record(run: Run, result: dict, checksum: str) -> bool:
     """Adds a result of the run's present weights, in place of an earlier one like it.
 
     result: the keys of evaluate.py's JSON. checksum: of the weights that it is of.
-    Returns False, and records nothing, where those are the run's no longer.
+    Returns False, and records nothing, where those are the run's no longer. Raises
+    UserError where the file is damaged, or cannot be written.
     """
     if not run.is_finished() or checksum_of(run.final_weights) != checksum:
         return False
     path = run.folder / NAME
-    with locked(run.folder, wait=True):
-        others = [
-            other
-            for other in _read(path)
-            if other[CHECKSUM] == checksum and _key(other) != _key(result)
-        ]
-        write_json(path, [*others, result | {CHECKSUM: checksum}])
+    try:
+        with locked(run.folder, wait=True):
+            others = [
+                other
+                for other in _read(path)
+                if other[CHECKSUM] == checksum and _key(other) != _key(result)
+            ]
+            write_json(path, [*others, result | {CHECKSUM: checksum}])
+    except OSError as error:
+        raise UserError(f"cannot write {relative(path)}: {error.strerror}.") from error
     return True
 
 

@@ -17,7 +17,7 @@ from swwae.exchange.folding import Fold, border_remark, first_layer, fold
 from swwae.exchange.matching import matched, tensors_of
 from swwae.exchange.state_dict import Blobs, units
 from swwae.exchange.torch_files import StateDict, read_state_dict
-from swwae.nets import weights
+from swwae.nets import weight_files, weights
 from swwae.nets.deployed import Deployed
 from swwae.nets.normalisation import TORCHVISION, Normalisation, numbers
 
@@ -92,7 +92,7 @@ def import_weights(
     normalised as `pixels` say. Raises UserError where it cannot be read, or is not the
     network's.
     """
-    if file.suffix == ".caffemodel":
+    if weight_files.kind(file) == weight_files.CAFFE:
         result, comparison = from_caffemodel(weights.load(file), net, file)
         return result, [
             f"copied as they are: {_listed(comparison.copied)}",

@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 
 from generator.errors import UserError
-from generator.layers import shape_text
+from generator.layers import Shape, shape_text
 from generator.networks import NETWORKS
 from swwae.base.project import relative
 from swwae.exchange.state_dict import DECODER, KINDS, Module, Tensors, Unit, modules
@@ -14,6 +14,9 @@ from swwae.exchange.torch_files import StateDict
 
 IN_ORDER = ("Conv2d", "BatchNorm2d", "Linear")
 """Kinds that are told from a tensor's axes, and matched in order."""
+
+WEIGHTED = ("Conv2d", "Linear")
+"""Kinds of which one may stand for the other; the classifier's come last."""
 
 OPTIONAL = {"Conv2d": ("bias",), "ConvTranspose2d": ("bias",), "Linear": ("bias",)}
 """Parameters that torch's modules may lack: 0 then."""
@@ -70,9 +73,12 @@ def _in_order(
                 f" {available[0].name}."
             )
     pairs = []
-    for kind in IN_ORDER:
-        theirs = [module for module in available if module.kind == kind]
-        ours = [unit for unit in encoder if unit.kind == kind]
+    for kinds in _matched_kinds(available, encoder):
+        theirs = [
+            module for kind in kinds for module in available if module.kind == kind
+        ]
+        ours = [unit for kind in kinds for unit in encoder if unit.kind == kind]
+        kind = " or ".join(kinds)
         if len(theirs) != len(ours):
             raise UserError(
                 f"{relative(state.path)} has {_counted(kind, [m.name for m in theirs])}"
@@ -82,6 +88,27 @@ def _in_order(
         pairs += zip(ours, theirs, strict=True)
     places = {unit.layer: place for place, unit in enumerate(encoder)}
     return sorted(pairs, key=lambda pair: places[pair[0].layer])
+
+
+def _matched_kinds(
+    available: list[Module], encoder: list[Unit]
+) -> tuple[tuple[str, ...], ...]:
+    """Returns the kinds that are matched each in order, or several one after the other.
+
+    An inner product is a convolution whose window is all of its input: where one side
+    has more convolutions by as many as it has fewer inner products, the two are one
+    kind (timm's VGG, and fully-convolutional networks).
+    """
+
+    def counted(items: Sequence[Module | Unit], kind: str) -> int:
+        return sum(item.kind == kind for item in items)
+
+    more, fewer = (
+        counted(available, kind) - counted(encoder, kind) for kind in WEIGHTED
+    )
+    if more and more + fewer == 0:
+        return (WEIGHTED, *((kind,) for kind in IN_ORDER if kind not in WEIGHTED))
+    return tuple((kind,) for kind in IN_ORDER)
 
 
 def _counted(kind: str, names: list[str]) -> str:
@@ -101,8 +128,7 @@ def _check(state: StateDict, unit: Unit, module: Module, net: str) -> None:
                 f"{module.name} in {file} has no {name}, which {unit.layer} of {net}"
                 f" ({unit.kind}) takes{hint}"
             )
-        # a single number has no axes in Caffe, and one in torch
-        if module.shapes[name] != shape and prod(shape) != 1:
+        if not _is_same(module.shapes[name], shape):
             raise UserError(
                 f"{module.tensor(name)} in {file} is"
                 f" {shape_text(module.shapes[name])}, {unit.layer} of {net} takes"
@@ -114,6 +140,16 @@ def _check(state: StateDict, unit: Unit, module: Module, net: str) -> None:
                 f"{module.tensor(name)} in {file} has no place in {unit.layer} of"
                 f" {net}, which has {', '.join(unit.shapes)}{hint}"
             )
+
+
+def _is_same(theirs: Shape, ours: Shape) -> bool:
+    """Tells whether a parameter has the shape that it is to have: a single number has
+    no axes in Caffe, and one in torch; an inner product may be a convolution's."""
+    if theirs == ours or prod(theirs) != prod(ours):
+        return theirs == ours
+    return prod(ours) == 1 or (
+        {len(theirs), len(ours)} == {2, 4} and theirs[0] == ours[0]
+    )
 
 
 def _hint(available: list[Module], net: str) -> str:

@@ -1,7 +1,9 @@
-"""Files of state dicts: .safetensors, and what torch.save writes (.pth, .pt)."""
+"""Files of state dicts: .safetensors, and what torch.save writes (.pth, .pt …)."""
 
+import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,11 +13,11 @@ from safetensors import SafetensorError, safe_open
 from generator.errors import UserError
 from generator.layers import Shape
 from swwae.base.project import relative
+from swwae.exchange.checkpoints import read_checkpoint
+from swwae.nets import weight_files
 
-SUFFIXES = (".safetensors", ".pth", ".pt")
-
-NESTED = ("state_dict", "model_state_dict", "model")
-"""Keys under which a checkpoint has its state dict, beside an optimizer's."""
+WRAPPED = re.compile(r"^(?:module\.|_orig_mod\.)+")
+"""What distributed training and torch.compile put before the names of tensors."""
 
 NUMPY_TYPES = ("F32", "F16", "F64", "I8", "I16", "I32", "I64", "U8", "BOOL")
 """Those of a .safetensors' types that are read: NumPy has no BF16 and no F8."""
@@ -41,23 +43,23 @@ class StateDict:
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """Reads a .safetensors, .pth or .pt file; nested checkpoints are unwrapped.
+    """Reads a file of torch's or a .safetensors; nested checkpoints are unwrapped.
 
-    Raises UserError where it cannot be read, holds no tensors, or torch is needed and
-    not installed.
+    Which it is, its content tells. Raises UserError where it cannot be read, holds no
+    tensors, or torch is needed and not installed.
     """
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise UserError(
-            f"the weights {relative(path)} cannot be read: {error.strerror}."
-        ) from error
-    if path.suffix == ".safetensors":
+    kind = weight_files.kind(path)
+    if kind == weight_files.SAFETENSORS:
         source = _Safetensors(path)
         shapes = source.shapes
-    else:
+    elif kind == weight_files.TORCH:
         source = _torch_tensors(path)
         shapes = {name: tuple(values.shape) for name, values in source.items()}
+    else:
+        raise UserError(
+            f"{relative(path)} is no state dict: neither a .safetensors file nor what"
+            " torch.save(model.state_dict(), FILE) writes."
+        )
     if not shapes:
         raise UserError(f"{relative(path)} holds no tensors.")
     return StateDict(path, shapes, source)
@@ -76,7 +78,8 @@ class _Safetensors:
             }
         except (SafetensorError, OSError) as error:
             raise UserError(
-                f"{relative(path)} is not a whole .safetensors file: {error}."
+                f"{relative(path)} is not a whole .safetensors file:"
+                f" {_fault(path)}; get the file again."
             ) from error
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -87,6 +90,23 @@ class _Safetensors:
                 " in float32."
             )
         return self._file.get_tensor(name)
+
+
+def _fault(path: Path) -> str:
+    """Returns why a .safetensors file cannot be read: how much of it is missing, where
+    its header tells."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = 8 + int.from_bytes(file.read(8), "little")
+        header = file.read(start - 8)
+    end = start
+    with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        tensors = json.loads(header)
+        tensors.pop("__metadata__", None)
+        end += max(tensor["data_offsets"][1] for tensor in tensors.values())
+    if size < end:
+        return f"it has {size:,} bytes, and its header announces {end:,}"
+    return "its header is damaged"
 
 
 def _by_number(name: str) -> list:
@@ -110,20 +130,7 @@ def _torch_tensors(path: Path) -> _Torch:
             f"{relative(path)} is read with torch, which is not installed: run"
             " .venv/bin/pip install -e '.[torch]', or save the weights as .safetensors."
         ) from None
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as e:  # bytes that are no pickle raise whatever they happen upon
-        reason = str(e).splitlines()[0].rstrip(".") if str(e) else type(e).__name__
-        raise UserError(
-            f"{relative(path)} is not a whole state dict of torch ({reason}); what is"
-            " expected is what torch.save(model.state_dict(), FILE) writes."
-        ) from e
-    found = _unwrapped(found, torch.Tensor)
-    if found is None:
-        raise UserError(
-            f"{relative(path)} holds no state dict, neither by itself nor under"
-            f" {', '.join(NESTED)}."
-        )
+    found = read_checkpoint(path, torch)
     for name, values in found.items():
         dense = values.layout is torch.strided and not values.is_meta
         if not dense or values.is_quantized or values.is_complex():
@@ -131,18 +138,4 @@ def _torch_tensors(path: Path) -> _Torch:
                 f"{name} in {relative(path)} is no plain tensor ({values.dtype},"
                 f" {values.layout}, {values.device}): save the state dict in float32."
             )
-    return _Torch({name.removeprefix("module."): t for name, t in found.items()})
-
-
-def _unwrapped(found: object, tensor: type) -> dict | None:
-    if not isinstance(found, Mapping):
-        return None
-    for _ in NESTED:  # a checkpoint in a checkpoint, but not without end
-        inner = (found.get(key) for key in NESTED)
-        found = next((value for value in inner if isinstance(value, Mapping)), found)
-    tensors = {
-        name: value
-        for name, value in found.items()
-        if isinstance(name, str) and isinstance(value, tensor)
-    }
-    return tensors or None
+    return _Torch({WRAPPED.sub("", name): values for name, values in found.items()})

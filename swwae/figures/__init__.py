@@ -1,1 +1,5 @@
 """Figures of runs, as PNG or SVG."""
+
+from generator.plotting import import_matplotlib
+
+import_matplotlib()

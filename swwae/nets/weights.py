@@ -19,6 +19,7 @@ from generator.layers import shape_text
 from generator.names import NOISY
 from swwae.base.files import whole_file
 from swwae.base.project import relative
+from swwae.nets import weight_files
 
 Shape = tuple[int, ...]
 
@@ -29,10 +30,16 @@ Shapes = Mapping[str, list[Shape]]
 def load(path: Path) -> caffe_pb2.NetParameter:
     """Reads a weights file; raises UserError where it is missing or not a whole one.
 
-    It comes without what a ladder's noisy encoder shares with the clean one.
+    What it is, its content tells, not its name. It comes without what a ladder's noisy
+    encoder shares with the clean one.
     """
-    if path.suffix == ".h5":
-        raise UserError(f"{relative(path)} is HDF5; a binary .caffemodel is expected.")
+    kind = weight_files.kind(path)
+    if kind != weight_files.CAFFE:
+        raise UserError(
+            f"{relative(path)} is {kind}; what is read here is a .caffemodel:"
+            f" tools/import_weights.py {relative(path)} --net NET --out FILE.caffemodel"
+            " makes one of it."
+        )
     network = caffe_pb2.NetParameter()
     try:
         network.ParseFromString(path.read_bytes())
@@ -45,6 +52,11 @@ def load(path: Path) -> caffe_pb2.NetParameter:
             f"{relative(path)} is not a whole .caffemodel ({path.stat().st_size:,}"
             " bytes): it is truncated or another kind of file."
         ) from error
+    if not network.layer and not network.layers:
+        raise UserError(
+            f"{relative(path)} has no layers: it is another kind of file than a"
+            " .caffemodel, such as a .solverstate or an .onnx."
+        )
     drop_tied(network)
     for name, parameters in blobs(network).items():
         for blob in parameters:

@@ -1,6 +1,7 @@
 """evaluate.py, reconstruct.py and their parts, against arithmetic of our own."""
 
 import json
+import shutil
 import subprocess
 
 import caffe
@@ -19,6 +20,7 @@ from swwae.images import grid
 from swwae.images.database import Database
 from swwae.images.pictures import from_picture, to_picture
 from swwae.images.preprocessing import Preprocessing
+from swwae.runs.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -346,6 +348,31 @@ def test_what_is_no_image_is_named(image, words, weights, tmp_path):
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not out.exists()
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_result_that_cannot_be_recorded_is_printed(
+    damaged, weights, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RUNS_DIR", str(tmp_path))
+    own = Run("vgg8", "baseline", 4, None, tmp_path)
+    own.folder.mkdir(parents=True)
+    shutil.copy(weights("baseline"), own.final_weights)
+    own.write_status({"state": "finished", "iterations": 5})
+    record = own.folder / "results.json"
+    if damaged:
+        record.write_text("{")
+    else:
+        record.mkdir()  # which stands for what nobody may write, root included
+    arguments = ["--net", "vgg8", "--variant", "baseline", "--split", "train"]
+    arguments += ["--images", 3, "--json", tmp_path / "result.json"]
+    done = tool("evaluate.py", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "top-1 error" in done.stdout
+    note = done.stderr.splitlines()[-1]
+    assert note.startswith("note: not recorded for tools/report.py: ")
+    assert str(record) in note
+    assert json.loads((tmp_path / "result.json").read_text())["images"] == 3
 
 
 def test_both_commands_on_the_real_test_images(weights, tmp_path):

@@ -57,7 +57,7 @@ def test_a_type_that_numpy_has_not_is_said(tmp_path):
 
 
 def test_without_torch_the_sentence_names_the_extra(tmp_path, monkeypatch):
-    (tmp_path / "x.pth").write_bytes(b"x")
+    (tmp_path / "x.pth").write_bytes(b"\x80\x02.")
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UserError, match=r"pip install -e '\.\[torch\]'"):
         read_state_dict(tmp_path / "x.pth")
@@ -75,7 +75,7 @@ def command(*arguments):
     ("name", "more", "words"),
     [
         ("no.safetensors", [], "No such file"),
-        ("x.bin", [], "a state dict (.safetensors, .pth, .pt) or a .caffemodel"),
+        ("page.pth.tar", [], "page.pth.tar is a web page, not the weights"),
         ("cut.safetensors", [], "is not a whole .safetensors file"),
         ("cut.caffemodel", [], "is not a whole .caffemodel"),
         ("cut.caffemodel", ["--mean", "1,2,3"], "are for state dicts"),
@@ -84,6 +84,7 @@ def command(*arguments):
 )
 def test_a_mistake_is_a_sentence_and_leaves_nothing(name, more, words, tmp_path):
     (tmp_path / "cut.safetensors").write_bytes(b"\x40\0\0\0\0\0\0\0{")
+    (tmp_path / "page.pth.tar").write_bytes(b"<!DOCTYPE html><p>404</p>")
     (tmp_path / "cut.caffemodel").write_bytes(b"\x0a\x40vgg")
     out = tmp_path / "out.caffemodel"
     done = command(tmp_path / name, "--net", "vgg8", "--out", out, *more)

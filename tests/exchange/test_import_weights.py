@@ -236,3 +236,55 @@ def test_another_built_in_network_is_named(tmp_path):
             net,
             Normalisation((0.2,), (1,)),
         )
+
+
+def as_timm_has_it(tensors):
+    """VGG's inner products but the last are convolutions there; a .safetensors has its
+    tensors by the alphabet."""
+    weight = tensors.pop("classifier.0.weight")
+    side = round((weight.shape[1] / 12) ** 0.5)
+    moved = {
+        "pre_logits.fc1.weight": weight.reshape(16, 12, -1, side),
+        "pre_logits.fc1.bias": tensors.pop("classifier.0.bias"),
+        "head.fc.weight": tensors.pop("classifier.3.weight"),
+        "head.fc.bias": tensors.pop("classifier.3.bias"),
+    }
+    return tensors | moved
+
+
+@pytest.mark.parametrize("network", [small.SMALL_VGG, small.SMALL_VGG_BN])
+def test_inner_products_as_convolutions_are_the_same(network, tmp_path):
+    net = small.deployed_of(network, "baseline", tmp_path)
+    params, tensors = torch_side(net)
+    save_file(as_timm_has_it(tensors), tmp_path / "x.safetensors")
+    built, _ = imported(net, tmp_path / "x.safetensors", tmp_path)
+    images = small.images_of(net)
+    found = small.answer(built, small.mean_subtracted(net, images))
+    small.assert_close(found["prob"], torch_answer(net, params, images)["prob"])
+
+
+def test_a_single_number_takes_no_more_than_one(tmp_path):
+    net = small.deployed_of(small.SMALL_VGG, "baseline", tmp_path)
+    _, tensors = torch_side(net)
+    wide = replace(net, parameters=net.parameters | {"fc4": [(1, 16), (1,)]})
+    save_file(tensors, tmp_path / "x.safetensors")
+    with pytest.raises(UserError, match="is 11x16, fc4 of small_vgg takes 1x16"):
+        from_state_dict(read_state_dict(tmp_path / "x.safetensors"), wide, TORCHVISION)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda whole: whole[:-1], "its header announces"),
+        (lambda whole: whole[:20], "its header announces"),
+        (lambda whole: whole[:9] + b"}" + whole[10:], "its header is damaged"),
+    ],
+)
+def test_a_safetensors_that_is_not_whole_says_how_much_is_missing(
+    change, words, tmp_path
+):
+    path = tmp_path / "x.safetensors"
+    save_file({"w": np.zeros(5, np.float32)}, path)
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(UserError, match=f"not a whole .safetensors file: .*{words}"):
+        read_state_dict(path)

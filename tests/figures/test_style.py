@@ -1,7 +1,10 @@
 """What all figures share: told apart in grey, legible, the same bytes every time."""
 
 import argparse
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from generator.errors import UserError
+from swwae.base.project import ROOT
 from swwae.figures import style
 from swwae.tuning.plot import Curve, draw
 from swwae.tuning.points import Choice, LossChange, Point
@@ -89,6 +93,42 @@ def test_short_axes_are_labelled_between_the_powers_of_ten():
     assert {"2", "3", "4", "6"} <= labels(1.5, 9)
     assert {"0.0001", "0.01", "1"} <= labels(1e-5, 10)
     assert not any(text.endswith("3") for text in labels(1e-5, 10))
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "no"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        ["tools/plot_results.py", "--help"],
+        ["-c", "from swwae.figures import style"],
+        ["-m", "generator", "vgg8", "--variant", "swwae-all", "--draw", "{out}"],
+    ],
+    ids=["figure", "library", "drawing"],
+)
+def test_a_backend_that_is_not_there_is_none_of_ours(program, backend, tmp_path):
+    """A notebook names its own to every program that it starts."""
+    out = tmp_path / "net.svg"
+    done = subprocess.run(
+        [sys.executable, *(word.format(out=out) for word in program)],
+        cwd=ROOT,
+        env=os.environ | {"MPLBACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert out.exists() == ("--draw" in program)
+
+
+def test_a_backend_that_is_there_stays_chosen(monkeypatch):
+    code = (
+        "from swwae.figures import style; import matplotlib, os;"
+        "print(matplotlib.rcParams['backend'], os.environ['MPLBACKEND'])"
+    )
+    monkeypatch.setenv("MPLBACKEND", "svg")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout == "svg svg\n"
 
 
 def test_where_nothing_can_be_written_is_said(tmp_path):

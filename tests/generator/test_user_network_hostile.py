@@ -423,3 +423,14 @@ def test_a_file_that_changes_anywhere_is_refused_or_read(tmp_path, capsys):
 
     check()
     assert codes == {0, 2}
+
+
+def test_how_caffe_logs_elsewhere_hides_no_reason(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "net.prototxt"
+    path.write_text('layers { name: "a" type: NONE } layer { name: "b" }')
+    monkeypatch.setenv("GLOG_minloglevel", "4")
+    monkeypatch.setenv("GLOG_log_prefix", "0")
+    assert main([str(path), "--variant", "swwae-all", "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "Caffe refuses to upgrade" in said
+    assert "Manually switch the definition to 'layer' format" in said

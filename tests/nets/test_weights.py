@@ -97,12 +97,14 @@ def test_a_blob_without_its_numbers_is_refused(shape, tmp_path):
 def test_files_that_are_none(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         weights.load(tmp_path / "nowhere.caffemodel")
-    with pytest.raises(UserError, match="HDF5"):
-        weights.load(tmp_path / "x.caffemodel.h5")
-    text = tmp_path / "x.caffemodel"
-    text.write_text("<html>not found</html>")
+    path = tmp_path / "x.caffemodel"
+    path.write_bytes(b"\x0a\x40vgg")
     with pytest.raises(UserError, match="another kind of file"):
-        weights.load(text)
+        weights.load(path)
+    state = caffe_pb2.SolverState(iter=3, history=[blob([1], (1,))])
+    path.write_bytes(state.SerializeToString())
+    with pytest.raises(UserError, match=r"has no layers.* \.solverstate"):
+        weights.load(path)
 
 
 def test_compare():

@@ -335,3 +335,15 @@ def test_mistakes_on_the_command_line(trained, arguments, sentence):
     said = project.run(*arguments, code=2)
     assert sentence in said
     assert said.splitlines()[-1].startswith("run_stage.sh: ")
+
+
+def test_what_logs_look_like_elsewhere_changes_nothing(project, monkeypatch):
+    """Without their prefix, no line of Caffe's would be understood."""
+    monkeypatch.setenv("GLOG_log_prefix", "0")
+    said = project.run(0, "--variant", "baseline")
+    assert "test at iteration 16: accuracy" in said
+    project.write_solver("baseline", 0, max_iter=8)
+    path = project.root / "solvers/tiny/baseline/stage0.prototxt"
+    path.write_text(path.read_text().replace('"fixed"', '"nonsense"'))
+    said = project.run(0, "--variant", "baseline", "--force", code=1)
+    assert "Unknown learning rate policy: nonsense" in said
