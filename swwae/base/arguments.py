@@ -2,8 +2,11 @@
 
 import argparse
 import math
+import os
 import re
+import shutil
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 
 def gpu_list(text: str) -> str:
@@ -16,6 +19,16 @@ def gpu_list(text: str) -> str:
 MOST_GPUS = 999
 """The largest number of a GPU that is passed on to Caffe, which ends with one that its
 int does not hold (ours)."""
+
+
+def program(text: str) -> Path:
+    """Returns the absolute path of a program that is named as in a shell; links stay,
+    which tell a Python where its packages are."""
+    found = shutil.which(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"'{text}' is no program that can be run")
+    return Path(os.path.abspath(found))
+
 
 INT32 = 2**31 - 1
 """The largest number that Caffe's settings hold."""

@@ -28,8 +28,8 @@ class Contender:
     (`rounds.DISTURBANCE`). finite: whether every loss was. layers: type -> milliseconds
     forward and backward. gigabytes: type of those that only move numbers -> GB/s,
     likewise; copied: GB/s of a copy. On a card, peak is what is held of it, and
-    allocated, of that, PyTorch's tensors' share; died: whether `refused` says how its
-    process ended.
+    allocated, of that, PyTorch's tensors' share; died: whether `refused` is a fault:
+    its process ended, or could not begin though it was asked for.
     """
 
     name: str

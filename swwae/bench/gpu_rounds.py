@@ -133,7 +133,7 @@ class GpuRounds(Rounds):
             if worker is not None:
                 try:
                     with dying(contender):
-                        worker.ready()
+                        _make_ready(contender, worker)
                 except Refused as error:
                     self._drop(contender, error)
         super().warm_up(seconds)
@@ -183,7 +183,7 @@ class GpuRounds(Rounds):
     def _worker(self, contender: Contender) -> Worker:
         worker = self._process(contender)
         if id(contender) not in self._built:
-            worker.ready()
+            _make_ready(contender, worker)
             self._compare(contender, worker)
             worker.ask(build=contender.job.to_json())
             library = "caffe" if contender.job.kind == "caffe" else "torch"
@@ -209,6 +209,16 @@ class GpuRounds(Rounds):
         self._progress(f"{contender.name}: comparing results")
         worker.ask(build=contender.compared.to_json())
         self._results.compare(worker, contender)
+
+
+def _make_ready(contender: Contender, worker: Worker) -> None:
+    """Waits until a process has chosen the card. That it cannot is a fault, but of a
+    PyTorch that nobody named."""
+    try:
+        worker.ready()
+    except Refused:
+        contender.died = contender.job.kind == "caffe" or bool(contender.job.python)
+        raise
 
 
 @contextmanager

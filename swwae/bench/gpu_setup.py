@@ -1,5 +1,6 @@
 """What is compared on a card, and what its sides read."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,9 @@ LEFT_OUT = (
     "left out, since PyTorch's search for kernels of fp32 channels last takes minutes;"
     " --layout nhwc asks for it"
 )
+
+PROBE_SECONDS = 60
+"""That an interpreter may take to say what it has."""
 
 NEEDED = ("torch", "numpy", "google.protobuf")
 """What the interpreter of PyTorch's side must have."""
@@ -235,12 +239,14 @@ def refuse(
     no_torch: str | None,
 ) -> None:
     """Sets `refused` of PyTorch's sides that are not run. layouts: as they were asked
-    for; no_torch: why there is no PyTorch."""
+    for; no_torch: why there is no PyTorch, which is a fault where a Python was named
+    for it."""
     for one in contenders:
         if one.job.kind == "caffe":
             continue
         if no_torch is not None:
             one.refused = no_torch
+            one.died = one.job.python is not None
         elif (
             layouts is None
             and one.job.math == "fp32"
@@ -262,20 +268,41 @@ def torch_refusal(torch_python: Path | None) -> str | None:
         "    parts = name.split('.')\n"
         "    whole = ['.'.join(parts[:n + 1]) for n in range(len(parts))]\n"
         "    if not all(map(find_spec, whole)):\n"
-        "        print(name); break\n"
+        "        break\n"
+        "else:\n"
+        "    name = 'nothing'\n"
+        "print('lacks', name)\n"
     )
     job = Job("torch", 1, "", "", "", "", True, python=python if torch_python else None)
     try:
         done = subprocess.run(
-            [python, "-c", code], env=environment(job), capture_output=True, text=True
+            [python, "-c", code],
+            env=environment(job),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PROBE_SECONDS,
         )
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"--torch-python {python} is no Python that works: it has not answered"
+            f" within {PROBE_SECONDS} seconds."
+        ) from None
     except OSError as error:
         raise UserError(f"--torch-python {python}: {error.strerror}.") from error
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise UserError(f"--torch-python {python} is no Python that works: {lines[-1]}")
-    lacking = done.stdout.strip()
-    if not lacking:
+    last = (done.stdout.strip().splitlines() or ["nothing"])[-1]
+    answer = re.fullmatch(r"lacks ([\w.]+)", last)
+    if answer is None:
+        raise UserError(
+            f"--torch-python {python} is no Python: asked what it has, it says"
+            f" {last[:60]!r}."
+        )
+    lacking = answer[1]
+    if lacking == "nothing":
         return None
     if torch_python is None and lacking == "torch":
         return f"{NO_TORCH}, or name a Python that has it with --torch-python FILE"

@@ -33,7 +33,8 @@ def faults(contenders: Iterable[Contender]) -> list[str]:
 
 def faults_on_gpu(contenders: Iterable[Contender]) -> list[str]:
     """Returns a sentence for every result of a card that differs from the CPU's by more
-    than its math's bound, every loss that is not finite, and every process that died.
+    than its math's bound, every loss that is not finite, and every process that died
+    or could not begin.
 
     PyTorch's gradients are not judged: a switch that falls the other way is no mistake.
     """

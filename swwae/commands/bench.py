@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 
 from caffe.proto import caffe_pb2
 
-from swwae.base.arguments import at_least, gpu_number, names_of, number
+from swwae.base.arguments import at_least, gpu_number, names_of, number, program
 from swwae.base.files import check_writable, require_file, write_json
 from swwae.base.processes import cores
 from swwae.base.project import CAFFE, relative
@@ -37,6 +37,7 @@ from swwae.bench.gpu_setup import (
     LAYOUTS,
     GpuComparison,
     prepare_on_gpu,
+    sides,
 )
 from swwae.bench.maths import MATHS
 from swwae.bench.record import comparison_record, gpu_record
@@ -247,7 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     card.add_argument(
         "--torch-python",
-        type=Path,
+        type=program,
         metavar="FILE",
         help="the Python that has PyTorch (default: the project's own)",
     )
@@ -288,6 +289,12 @@ def _settle(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Non
     if on_gpu and len(options.threads) > 1:
         parser.error("--gpu takes one number of --threads")
     options.math = options.math or list(MATHS)
+    if on_gpu and not sides(options.engines, options.math, options.layout):
+        ours = " and ".join(name for name, math in MATHS.items() if math.ours)
+        asked = ",".join(options.math)
+        parser.error(
+            f"--math {asked}: Caffe computes in {ours}; --engines has no other"
+        )
 
 
 def _print_plan(

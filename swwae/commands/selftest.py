@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from swwae.base.arguments import at_least, gpu_number
+from swwae.base.arguments import at_least, gpu_number, program
 from swwae.base.files import check_writable, write_json
 from swwae.base.processes import cores
 from swwae.base.program import FAILED
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--torch-python",
-        type=Path,
+        type=program,
         metavar="FILE",
         help="a Python with PyTorch, which is timed beside Caffe",
     )

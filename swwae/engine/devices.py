@@ -132,15 +132,15 @@ def free_memory(gpu: int) -> int | None:
 
     gpu: its number for CUDA, which CUDA_VISIBLE_DEVICES may have changed.
     """
+    if os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
+        if len({name for name, _ in installed()}) > 1:
+            return None  # CUDA's numbers are in another order than nvidia-smi's
     visible = os.environ.get(VISIBLE)
     if visible is not None:
         named = visible.split(",")
         if gpu >= len(named) or not named[gpu].strip().isdecimal():
             return None
         gpu = int(named[gpu])
-    elif os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
-        if len({name for name, _ in installed()}) > 1:
-            return None  # CUDA's numbers are in another order than nvidia-smi's
     for index, megabytes in _smi("index,memory.free"):
         if index == str(gpu) and (free := re.match(r"\d+", megabytes)):
             return int(free[0]) << 20

@@ -278,7 +278,8 @@ class Model:
             fitting = int((free + self._held()) / (self._growth * one))
             size = "x".join(map(str, shape[1:]))
             mend = (
-                f"take at most {fitting} at a time (--batch)"
+                f"take at most {fitting} at a time (evaluate.py's --batch), or end what"
+                " else computes there"
                 if fitting > 0
                 else ELSEWHERE
             )

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from swwae.base.project import CAFFE, ROOT
+from swwae.engine import devices
 from swwae.engine.cards import Card, record
 from swwae.engine.log import fatal_messages, parse_line
 from swwae.selftest.checks import Failed, Finding
@@ -32,10 +33,12 @@ def describe(gpu: int, until: float) -> Finding:
     if not cards:
         raise Failed("caffe device_query does not describe the card", done.stderr)
     card = cards[0]
+    version = devices.driver()
+    driver = f"driver {version} for" if version else "driver for"
     return Finding(
-        f"{card}, compute capability {card.capability}, {card.megabytes} MB, driver for"
+        f"{card}, compute capability {card.capability}, {card.megabytes} MB, {driver}"
         f" CUDA {card.driver}, CUDA {card.cuda}, cuDNN {card.cudnn}",
-        record([card]),
+        record([card], version),
     )
 
 

@@ -7,6 +7,7 @@ from swwae.base.project import ROOT, relative
 from swwae.engine.cards import Card
 from swwae.nets import memory
 from swwae.runs.run import Run
+from swwae.stages import snapshots
 
 USABLE = 0.9
 """Of a card's memory: an estimate that comes closer to it is not trusted (ours)."""
@@ -70,11 +71,17 @@ def _advice(
         if values is None
         else f", which takes about {_megabytes(values, batch):,} MB,"
     )
+    newest = max(snapshots.iterations(run.folder), default=None)
+    lost = (
+        ""
+        if newest is None
+        else f", which removes what is trained so far, {newest:,} iterations"
+    )
     return (
         f"A batch of {batch} with iter_size {iter_size}{takes} trains on as many images"
         f" an iteration: write batch_size: {batch} into the training data layer of"
         f" {relative(path)} and iter_size: {iter_size} into {relative(run.solver)}, and"
-        f" start over with {command} --force"
+        f" start over with {command} --force{lost}"
     )
 
 

@@ -1,10 +1,11 @@
-"""What --gpu takes."""
+"""What --gpu and --torch-python take."""
 
+import sys
 from argparse import ArgumentTypeError
 
 import pytest
 
-from swwae.base.arguments import gpu_list, gpu_number
+from swwae.base.arguments import gpu_list, gpu_number, program
 from swwae.commands import bench, compare_gradients, evaluate, run_stage, selftest
 
 
@@ -16,6 +17,18 @@ def test_numbers_of_gpus():
             gpu_list(wrong)
     with pytest.raises(ArgumentTypeError, match="no whole number from 0 to 999"):
         gpu_number("1000")
+
+
+def test_a_program_is_found_from_the_folder_one_is_in(tmp_path, monkeypatch):
+    """And a link, as a virtual environment's Python is one, stays one."""
+    link = tmp_path / "bin/python3"
+    link.parent.mkdir()
+    link.symlink_to(sys.executable)
+    monkeypatch.chdir(tmp_path)
+    assert program("bin/python3") == program(str(link)) == link
+    assert program("sh").is_absolute()
+    with pytest.raises(ArgumentTypeError, match="'bin/none' is no program that can"):
+        program("bin/none")
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,14 @@ def test_what_takes_minutes_is_left_out_unless_it_is_asked_for():
     assert refused(None, "no torch") == [None, "no torch", "no torch"]
 
 
+@pytest.mark.parametrize("named", [None, "/opt/python"])
+def test_a_named_python_without_torch_is_a_fault(named):
+    one = contender("PyTorch fp32", kind="torch")
+    one.job = job("torch", python=named)
+    gpu_setup.refuse([one], None, f"{named} has no torch")
+    assert faults_on_gpu([one]) == ([f"{named} has no torch."] if named else [])
+
+
 def test_few_large_images_are_compared():
     assert few_images((1, 3, 224, 224), 64) == 4
     assert [few_images((1, 1, 32, 32), batch) for batch in (8, 512)] == [8, 64]
@@ -116,6 +124,23 @@ def test_another_interpreter_is_asked_for_torch(tmp_path):
     broken = interpreter(tmp_path / "broken", "false")
     with pytest.raises(UserError, match="is no Python that works: exit code 1"):
         torch_refusal(broken)
+
+
+@pytest.mark.parametrize(
+    ("program", "words"), [("true", "it says 'nothing'"), ("echo", 'it says "print')]
+)
+def test_what_is_no_python_is_told_of(tmp_path, program, words):
+    other = interpreter(tmp_path / "python", program)
+    with pytest.raises(UserError, match="is no Python: asked") as refusal:
+        torch_refusal(other)
+    assert words in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_an_interpreter_that_does_not_answer_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu_setup, "PROBE_SECONDS", 0.2)
+    slow = interpreter(tmp_path / "python", "sleep 20; :")
+    with pytest.raises(UserError, match="has not answered within 0.2 seconds"):
+        torch_refusal(slow)
 
 
 def test_another_interpreter_gets_nothing_of_this_one(monkeypatch):
@@ -268,6 +293,31 @@ def test_a_side_that_dies_is_left_out(monkeypatch, tmp_path):
     ]
 
 
+REFUSING = """
+print('{"refused": "PyTorch 2 (built without CUDA) finds no card here"}', flush=True)
+"""
+
+
+@pytest.mark.parametrize(("named", "fault"), [(None, False), (sys.executable, True)])
+def test_a_named_python_whose_torch_has_no_cuda_is_a_fault(
+    monkeypatch, tmp_path, named, fault
+):
+    program = tmp_path / "worker.py"
+    program.write_text(REFUSING)
+    monkeypatch.setattr("swwae.bench.worker.SERVE", (sys.executable, str(program)))
+    one = contender("PyTorch fp32", kind="torch")
+    one.job = job("torch", python=named)
+    comparison = GpuComparison(0, {}, {}, [one], [], None, 4)
+    turns = GpuRounds(comparison, Results([], tmp_path), [], lambda text: None)
+    try:
+        turns.start()
+        turns.warm_up(0.1)
+    finally:
+        turns.close()
+    assert one.refused.startswith("PyTorch 2 (built without CUDA)")
+    assert bool(faults_on_gpu([one])) == fault
+
+
 def test_the_cards_memory_decides_who_stays(tmp_path):
     one = contender("cuDNN fp32", peak=10)
     comparison = GpuComparison(0, {}, {}, [one], [], None, 4)
@@ -372,6 +422,10 @@ def without_cards() -> dict[str, str]:
         (["--gpu", "0", "--layout", "chwn"], "'chwn' is none of nchw, nhwc"),
         (["--gpu", "0", "--threads", "1,2"], "--gpu takes one number of --threads"),
         (["--math", "fp32"], "--math needs --gpu N"),
+        (
+            ["--gpu", "0", "--engines", "caffe", "--math", "bf16"],
+            "--math bf16: Caffe computes in fp32 and tf32; --engines has no other",
+        ),
         (["--torch-python", "python3"], "--torch-python needs --gpu N"),
         (["--compare-batch", "2"], "--compare-batch needs --gpu N"),
     ],

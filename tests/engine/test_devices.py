@@ -220,7 +220,11 @@ def test_cards_of_two_kinds_have_unknown_numbers(no_cards, monkeypatch):
     }
     write_nvidia_smi(no_cards, rows)
     assert devices.free_memory(0) is None
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    assert devices.free_memory(0) is None
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    assert devices.free_memory(0) == 2000 << 20
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert devices.free_memory(1) == 2000 << 20
 
 

@@ -301,5 +301,9 @@ def test_libraries_come_from_the_python_that_has_torch(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     monkeypatch.setenv("NVIDIA_LIBS", "")  # as if it were not there
     monkeypatch.setattr(selftest, "_checks", lambda *_: [])
-    selftest.main(["--torch-python", str(tmp_path / "bin/python3")])
+    python = tmp_path / "bin/python3"
+    python.parent.mkdir()
+    python.touch(0o755)
+    monkeypatch.chdir(tmp_path)
+    selftest.main(["--torch-python", "bin/python3"])
     assert os.environ["NVIDIA_LIBS"] == str(folder)

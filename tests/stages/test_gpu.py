@@ -157,6 +157,16 @@ def test_a_card_without_enough_memory_names_a_batch_that_fits(
     assert status["state"] == "failed" and "ran out of memory" in status["fault"]
 
 
+def test_what_a_smaller_batch_costs_is_said(project, gpus, monkeypatch):
+    monkeypatch.setenv("NO_GPU", "Cannot use GPU in CPU-only Caffe: check mode.")
+    project.run(0, "--max-iter", EPOCH)
+    monkeypatch.delenv("NO_GPU")
+    monkeypatch.setenv("TRAIN_FAILS", OUT_OF_MEMORY)
+    said = project.run(0, "--gpu", "0", code=1)
+    lost = f"--force, which removes what is trained so far, {EPOCH} iterations (The"
+    assert lost in said
+
+
 def test_a_card_on_which_no_batch_fits(project, gpus, monkeypatch):
     monkeypatch.setenv("TRAIN_FAILS", "The card has no memory left for the 9 MB of it")
     cards = gpus / "bin" / "cards"
