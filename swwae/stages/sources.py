@@ -76,17 +76,60 @@ def require_databases(net: caffe_pb2.NetParameter, path: Path) -> None:
 
     path: of the network's file.
     """
+    for layer in net.layer:
+        if layer.type == "Data":
+            _require_readable(layer, path)
     for source in data_layers.sources(net):
         folder = ROOT / source
-        database = (folder / "data.mdb", folder / "CURRENT")
-        if folder.is_file() or any(file.is_file() for file in database):
+        if folder.is_file() or _is_database(folder):
             continue
-        command = databases.how_made(folder)
-        mend = f"run {command}" if command else "data/README.md says how one is made"
         raise UserError(
-            f"the data in {source}, which {relative(path)} reads, is missing: {mend}."
+            f"the data in {source}, which {relative(path)} reads, is missing:"
+            f" {_where_to_find(source)}."
         )
     databases.check(net, path)
+
+
+LMDB, LEVELDB = "data.mdb", "CURRENT"
+"""Files that tell what a folder is."""
+
+
+def _is_database(folder: Path) -> bool:
+    return (folder / LMDB).is_file() or (folder / LEVELDB).is_file()
+
+
+def _require_readable(layer: caffe_pb2.LayerParameter, path: Path) -> None:
+    """Raises UserError where a Data layer names its database otherwise than Caffe takes
+    it; what is not there is passed over."""
+    source = layer.data_param.source
+    folder = ROOT / source
+    reads = f"layer '{layer.name}' of {relative(path)} reads {source}"
+    if folder.is_file():
+        inside = folder.name in (LMDB, "lock.mdb")
+        mend = f"write its folder, {Path(source).parent}" if inside else "name an LMDB"
+        raise UserError(
+            f"{reads}, a file, where a database's folder is expected: {mend}."
+        )
+    kinds = {LMDB: "LMDB", LEVELDB: "LEVELDB"}
+    found = [kind for file, kind in kinds.items() if (folder / file).is_file()]
+    backend = layer.data_param.DB.Name(layer.data_param.backend)
+    if found and backend not in found:
+        raise UserError(
+            f"{reads}, which is no {backend}: write backend: {found[0]} in its"
+            " data_param."
+        )
+
+
+def _where_to_find(source: str) -> str:
+    """Returns what to do about data that are not in the project's folder: a clause."""
+    here = Path.cwd() / source
+    if here.is_file() or _is_database(here):
+        return (
+            f"it is looked for in the project's folder, {ROOT}; write {here} to have"
+            " the one in this folder"
+        )
+    command = databases.how_made(ROOT / source)
+    return f"run {command}" if command else "data/README.md says how one is made"
 
 
 def starting_layers(

@@ -106,3 +106,28 @@ def run(command, code=0) -> str:
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("found", "written", "words"),
+    [
+        (
+            " backend: LMDB",
+            "",
+            "is no LEVELDB: write backend: LMDB in its data_param.",
+        ),
+        (
+            "train_lmdb",
+            "train_lmdb/data.mdb",
+            "its folder, data/tiny/train_lmdb.",
+        ),
+        ("data/tiny/train", "here/train", "; write {cwd}/here/train_lmdb to have"),
+    ],
+)
+def test_databases_as_people_name_them(project, found, written, words):
+    network = project.root / "models/tiny/baseline/train_val.prototxt"
+    network.write_text(network.read_text().replace(found, written))
+    cwd = project.root.parent  # where commands are started
+    (cwd / "here").mkdir()
+    write(cwd / "here" / "train_lmdb", [image(0, 8)])
+    refused(project, words.format(cwd=cwd))
