@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from swwae.nets.databases import KEPT
 from tests.helpers.stage_files import parameters
 from tests.helpers.tiny_project import EPOCH, Project
 
@@ -36,7 +37,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")
-        if path.is_file() and path.name != ".lock"
+        if path.is_file() and path.name != ".lock" and KEPT not in path.parts
     }
 
 
