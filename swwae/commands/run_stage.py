@@ -47,12 +47,15 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     require_caffe()
     from swwae.stages.initialise import initialise
+    from swwae.stages.repair import repair
     from swwae.stages.train import train
 
     if stage.variant != variant and (options.variant or stage.stage != 0):
         print(f"{variant} takes stage {stage.stage} from {stage.variant}")
     try:
         with stage.locked():
+            if not request.force:
+                repair(stage, request.command)
             return (initialise if stage.stage == 1 else train)(stage, request)
     except BrokenPipeError:
         raise  # the reader of our output has gone: see base.program.run

@@ -19,8 +19,7 @@ from swwae.figures import style
 from swwae.nets import network, weights
 from swwae.runs import folders
 from swwae.runs.run import Run
-from swwae.stages.changes import first_weights_of
-from swwae.stages.status import recorded_file
+from swwae.stages.changes import first_weights_of, recorded_file
 
 FINETUNING = 4
 """The stage that changes the classifier."""

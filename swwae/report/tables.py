@@ -11,7 +11,8 @@ from swwae.images.preprocessing import Preprocessing
 from swwae.nets import data_layers, network
 from swwae.report.stages import Stage
 from swwae.report.values import command_text, mapping, number, text
-from swwae.stages.status import earlier_devices, recorded_file
+from swwae.stages.changes import recorded_file
+from swwae.stages.status import earlier_devices
 
 # --- losses
 

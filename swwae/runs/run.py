@@ -39,6 +39,17 @@ STAGES = {stage.number: stage.trains for stage in recipe.STAGES.values()}
 STATES = ("running", "finished", "interrupted", "failed")
 
 
+class DamagedStatus(UserError):
+    """A status.json that is none. reason: what is wrong with it."""
+
+    def __init__(self, path: Path, reason: str, command: str) -> None:
+        super().__init__(
+            f"{project.relative(path)} is damaged ({reason}): {command} makes it anew"
+            " of what lies beside it."
+        )
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class Run:
     """One stage of one network and variant; raises UserError where there is none.
@@ -145,7 +156,8 @@ class Run:
         """Returns what status.json says; {} where the run has never been started.
 
         A run that says "running" and that no program holds was killed: its state is
-        given as "interrupted". Raises UserError where the file is no status.
+        given as "interrupted". Raises DamagedStatus where the file is no status, and
+        UserError where it cannot be read.
         """
         path = self.status_file
         try:
@@ -154,11 +166,13 @@ class Run:
                 raise ValueError("it lacks the stage's state or iterations")
         except FileNotFoundError:
             return {}
-        except (ValueError, RecursionError, OSError) as error:
+        except OSError as error:
             raise UserError(
-                f"{project.relative(path)} is damaged ({error}); remove it, and start"
-                f" the stage over: {self.command} --force"
+                f"{project.relative(path)} cannot be read ({error.strerror}): move it"
+                f" away, and {self.command} makes it anew of what lies beside it."
             ) from error
+        except (ValueError, RecursionError) as error:
+            raise DamagedStatus(path, str(error), self.command) from error
         if status["state"] == "running" and not self.is_locked():
             status["state"] = "interrupted"
         return status

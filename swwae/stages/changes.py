@@ -4,6 +4,7 @@ for, now."""
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from caffe.proto import caffe_pb2
 from google.protobuf.message import Message
@@ -105,7 +106,7 @@ def refuse_changes_before(run: Run) -> None:
     if before is None:
         return
     source = before.previous and before.previous.final_weights
-    first_weights = before.status().get("weights_in")
+    first_weights = recorded_file(before.status().get("weights_in"))
     if source and first_weights and not _is_same(first_weights, before, source):
         source = ROOT / first_weights["path"]
     else:
@@ -117,7 +118,7 @@ def first_weights_of(run: Run) -> Path | None:
     """Returns where the weights are that a run began from: where they were, or in the
     stage before, as runs move together; None where they are in neither, or it began
     from none."""
-    first_weights = run.status().get("weights_in")
+    first_weights = recorded_file(run.status().get("weights_in"))
     if not first_weights:
         return None
     before = run.previous and run.previous.final_weights
@@ -125,6 +126,23 @@ def first_weights_of(run: Run) -> Path | None:
         if path and path.is_file() and weights.sha256(path) == first_weights["sha256"]:
             return path
     return None
+
+
+def recorded_file(value: Any) -> dict[str, str] | None:
+    """Returns a JSON value that is a `file_record`; None for anything else."""
+    keys = ("path", "sha256")
+    if isinstance(value, dict) and all(isinstance(value.get(k), str) for k in keys):
+        return value
+    return None
+
+
+def solver_record(run: Run) -> Record | None:
+    """Returns the record of the solver that a run was trained with, by what its last
+    session left: the present one's, where no setting differs."""
+    if not run.solver.is_file() or not _settings_text(run):
+        return made_with(run)["solver"]
+    before = network.read_solver(run.effective_solver)
+    return _record(run.solver, _without(before, IRRELEVANT))
 
 
 def _is_same(record: Record, run: Run, source: Path) -> bool:
@@ -145,7 +163,7 @@ def _is_same(record: Record, run: Run, source: Path) -> bool:
 def _file_changes(run: Run, status: dict) -> Iterator[str]:
     """Yields what has changed of a run's solver and network."""
     for kind, now in made_with(run).items():
-        before = status.get(kind)
+        before = recorded_file(status.get(kind))
         if not before or not now or before["sha256"] == now["sha256"]:
             continue
         values = _settings_text(run) if kind == "solver" else _data_text(status, now)
@@ -198,9 +216,12 @@ def _value_text(value: object) -> str:
 def _weights_change(status: dict, source: Path | None) -> str | None:
     if source is None or "weights_in" not in status or not source.is_file():
         return None
-    before, where = status["weights_in"], relative(source)
-    if before is None:
+    where = relative(source)
+    before = recorded_file(status["weights_in"])
+    if status["weights_in"] is None:
         return f"it began from no weights, not from {where}"
+    if before is None:
+        return None
     now = weights.sha256(source)
     if before["sha256"] == now:
         return None

@@ -190,14 +190,6 @@ def file_record(path: Path) -> dict[str, str]:
         ) from error
 
 
-def recorded_file(value: Any) -> dict[str, str] | None:
-    """Returns a JSON value that is a `file_record`; None for anything else."""
-    keys = ("path", "sha256")
-    if isinstance(value, dict) and all(isinstance(value.get(k), str) for k in keys):
-        return value
-    return None
-
-
 def weight_rows(
     comparison: weights.Comparison, shapes: weights.Shapes, kept: bool
 ) -> list[tuple[str, str]]:

@@ -96,7 +96,7 @@ def test_a_damaged_status_names_what_mends_it(text):
     run = Run("vgg16", "swwae-all", 4)
     run.folder.mkdir(parents=True)
     (run.folder / "status.json").write_text(text)
-    with pytest.raises(UserError, match="damaged.*run_stage.sh 4 .* --force"):
+    with pytest.raises(UserError, match="damaged.*run_stage.sh 4 .* makes it anew"):
         run.status()
 
 

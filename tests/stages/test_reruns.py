@@ -2,6 +2,7 @@
 one that was begun with something else. Nothing of it is lost."""
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -109,6 +110,8 @@ def test_snapshots_of_another_network_or_iteration_are_left_alone(project):
     folder = project.folder("baseline", 0)
     (folder / "status.json").unlink()
     project.write_networks("baseline", outputs=5)
+    said = project.run(0, code=2)
+    assert "the status.json of stage 0 of tiny/baseline is missing" in said
     said = refused(project, 0)
     assert f"snapshot_iter_{DONE}.caffemodel is of another network (conv1" in said
     project.write_networks("baseline")
@@ -197,3 +200,65 @@ def test_other_data_and_another_network_are_refused(project):
     project.write_networks("baseline", outputs=5)
     assert "train_val.prototxt has changed since (sha256" in refused(project, 0)
     assert "has changed since (sha256" in refused(project, 0, "--max-iter", MORE)
+
+
+# --- a status that is damaged
+
+
+def damaged(project: Project, stage: int, keep: float, *names: str) -> None:
+    """Cuts a status short, to a share of its length; or removes what is named."""
+    variant = "swwae-layerwise" if stage else "baseline"
+    path = project.folder(variant, stage) / "status.json"
+    text = path.read_text()
+    if names:
+        whole = json.loads(text)
+        text = json.dumps({name: whole[name] for name in whole if name not in names})
+    path.write_text(text[: int(keep * len(text))])
+
+
+SAME = ("seed", "iterations", "max_iter", "weights_out", "final_losses", "state")
+
+
+@pytest.mark.parametrize(("keep", "names"), [(0, ()), (0.7, ()), (1, ("state",))])
+def test_a_damaged_status_is_made_anew_and_nothing_is_trained_again(
+    project, keep, names
+):
+    before = project.status("baseline", 0)
+    files = contents(project.folder("baseline", 0))
+    damaged(project, 0, keep, *names)
+    said = project.run(1, "--variant", "swwae-all", "--force", code=2)
+    assert "runs/tiny/baseline/stage0/status.json is damaged" in said
+    assert "tools/run_stage.sh 0 --net tiny --variant baseline makes it anew" in said
+    said = project.run(0)
+    assert f"made anew of what lies beside it: finished, {DONE} iterations" in said
+    assert f"is finished, {DONE} iterations" in said
+    after = project.status("baseline", 0)
+    assert {name: after[name] for name in SAME} == {name: before[name] for name in SAME}
+    files.pop("status.json")
+    assert files.items() <= contents(project.folder("baseline", 0)).items()
+    # it is refused what it was refused before
+    assert "begun with the seed 5, not 9" in refused(project, 0, "--seed", 9)
+    project.write_solver("baseline", 0, base_lr=0.02)
+    assert "base_lr 0.01 then, 0.02 now" in refused(project, 0)
+
+
+def test_a_damaged_status_of_an_interrupted_stage_goes_on(project):
+    """Its final weights are of fewer iterations than its snapshot."""
+    (project.folder("baseline", 0) / "final.caffemodel").rename(project.root / "old")
+    project.run(0, "--max-iter", MORE)
+    final = project.folder("baseline", 0) / "final.caffemodel"
+    expected = final.read_bytes()
+    shutil.copyfile(project.root / "old", final)
+    damaged(project, 0, 0.3)
+    said = project.run(0, "--max-iter", MORE)
+    assert f"beside it: interrupted, {MORE} iterations" in said
+    assert f"snapshot of iteration {MORE}" in said
+    assert final.read_bytes() == expected
+
+
+def test_stages_with_a_fixed_encoder_or_none_to_train_are_repaired(project):
+    for stage, share in ((1, 0.1), (2, 0.1)):
+        damaged(project, stage, share)
+        said = project.run(*CHAIN[stage])
+        assert "beside it: finished," in said and "is finished" in said
+    project.run(3, "--variant", "swwae-all")
