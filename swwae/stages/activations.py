@@ -2,8 +2,8 @@
 
 Where macro-layers' activations are reconstruction targets, an encoder can lower those
 losses by making its activations small: zero is easy to reconstruct. Their mean square
-before and after training shows it. A decoder that learns too fast may lose all its
-ReLUs: what comes after them is the same for every image.
+before and after training shows it. An encoder or a decoder that learns too fast may
+lose all its ReLUs: what comes after them is the same for every image.
 """
 
 import os
@@ -25,6 +25,24 @@ from swwae.nets import data_layers, network
 COLLAPSED = 0.1
 """Share of its mean square below which an activation has collapsed (ours)."""
 
+ACTIVATING = {
+    "Convolution",
+    "Deconvolution",
+    "InnerProduct",
+    "ReLU",
+    "PReLU",
+    "ELU",
+    "Sigmoid",
+    "TanH",
+    "BatchNorm",
+}
+"""Layers whose tops are activations, and depend on the image where nothing is dead.
+How many values landed on a place, for instance, need not."""
+
+JUDGING = ("Loss", "Accuracy", "Softmax")
+"""In the types of layers that read a classifier's scores, which are no activation's
+business: they are the same for every image where their weights are still 0."""
+
 Change = dict[str, dict[str, float]]
 """Activation -> its mean square "before" and "after"."""
 
@@ -32,7 +50,8 @@ Change = dict[str, dict[str, float]]
 @dataclass(frozen=True)
 class Diagnosis:
     """mean_squares: of the encoder's activations, where joint training reconstructs
-    them. dead: the decoder's first blobs that are the same for every image."""
+    them. dead: the first activations that are the same for every image, in the encoder
+    and, where that is alive, the decoder."""
 
     mean_squares: Change
     dead: Sequence[str]
@@ -45,19 +64,20 @@ class Diagnosis:
 
 
 def diagnose(net_path: Path, after: Path, before: Path | None) -> Diagnosis:
-    """Returns what training made of activations and decoders, by the first test batch.
+    """Returns what training made of activations, by the first test batch.
 
     net_path: a stage's network. after: its final weights. before: those that joint
     training began with; None for a stage that leaves the encoder as it is. Both parts
     of the diagnosis are empty where there are no test images; a batch of one image
-    tells nothing of decoders. Raises UserError where Caffe ends.
+    tells nothing of what is dead. Raises UserError where Caffe ends.
     """
     net = network.read(net_path)
     targets = _targets(net)
-    if not targets or not _has_test_images(net):
+    if not _images(net):
         return Diagnosis({}, ())
     new = _forward(net_path, after, targets)
-    dead = _earliest(net, set(new.constant))
+    dead = _earliest(net, new.constant)
+    dead = [blob for blob in dead if not blob.startswith(DECODER)] or dead
     if before is None or not targets[:-1]:
         return Diagnosis({}, dead)
     old = _forward(net_path, before, targets)
@@ -87,11 +107,15 @@ def collapse_warning(mean_squares: Change) -> str | None:
 
 
 def dead_warning(blobs: Sequence[str]) -> str | None:
-    """Returns a sentence on the parts of a decoder that are dead; None without."""
+    """Returns a sentence on the parts of a network that are dead; None without.
+
+    blobs: of the encoder or of the decoder.
+    """
     if not blobs:
         return None
+    part = "decoder" if blobs[0].startswith(DECODER) else "encoder"
     return (
-        f"a part of the decoder is dead: {', '.join(blobs)} is the same for every"
+        f"a part of the {part} is dead: {', '.join(blobs)} is the same for every"
         " image, as too large a learning rate puts out ReLUs for good. Lower base_lr of"
         " the first stage that warns of it (generator: --base-lr STAGE=X, for all"
         " variants), and make it and those after it anew."
@@ -104,32 +128,53 @@ def _targets(net: caffe_pb2.NetParameter) -> list[str]:
     return [la.bottom[1] for la in net.layer if la.name.startswith(RECONSTRUCTION)]
 
 
-def _earliest(net: caffe_pb2.NetParameter, blobs: set[str]) -> list[str]:
-    """Those of the blobs that are not computed from others of them."""
-    later = {
+def _earliest(net: caffe_pb2.NetParameter, constant: set[str]) -> list[str]:
+    """Returns the activations among blobs that are the same for every image, without
+    those that are so because one before them is."""
+    activations = _activations(net)
+    dead: dict[str, None] = {}
+    explained: set[str] = set()
+    for layer in net.layer:
+        before = explained.union(dead).intersection(layer.bottom)
+        for blob in constant.intersection(layer.top).difference(dead):
+            if before:
+                explained.add(blob)
+            elif blob in activations:
+                dead[blob] = None
+    return list(dead)
+
+
+def _activations(net: caffe_pb2.NetParameter) -> set[str]:
+    """Returns the blobs that must depend on the image."""
+    scores = {
         blob
         for layer in net.layer
-        for blob in layer.top
-        if blobs.intersection(layer.bottom) - {blob}
+        if any(word in layer.type for word in JUDGING)
+        and not layer.name.startswith(RECONSTRUCTION)
+        for blob in layer.bottom
     }
-    ordered = dict.fromkeys(blob for layer in net.layer for blob in layer.top)
-    return [blob for blob in ordered if blob in blobs - later]
+    found = {layer.top[0] for layer in net.layer if layer.type in ACTIVATING}
+    return found - scores
 
 
-def _has_test_images(net: caffe_pb2.NetParameter) -> bool:
-    layers = [la for la in net.layer if la.type in data_layers.DATA]
-    return any(
-        caffe.TRAIN not in [rule.phase for rule in layer.include] for layer in layers
-    )
+def _images(net: caffe_pb2.NetParameter) -> list[str]:
+    """Returns what the data layers of tests yield, images and labels."""
+    return [
+        blob
+        for layer in net.layer
+        if layer.type in data_layers.DATA
+        and data_layers.in_phase(layer, caffe_pb2.TEST)
+        for blob in layer.top
+    ]
 
 
 @dataclass(frozen=True)
 class _Forward:
-    """What one batch gave. mean_squares: of the targets; constant: the decoder's blobs
-    that are the same for all images, where those differ."""
+    """What one batch gave. mean_squares: of the targets; constant: the blobs that are
+    the same for all images, where those differ."""
 
     mean_squares: dict[str, float]
-    constant: list[str]
+    constant: set[str]
 
 
 def _forward(net_path: Path, weights: Path, targets: list[str]) -> _Forward:
@@ -148,13 +193,9 @@ def _forward_here(net_path: Path, weights: Path, targets: list[str]) -> _Forward
     caffe.set_mode_cpu()
     net = caffe.Net(str(net_path), caffe.TEST, weights=str(weights))
     net.forward()
-    constant = []
-    if not _is_constant(net.blobs[targets[-1]].data):
-        constant = [
-            name
-            for name, blob in net.blobs.items()
-            if name.startswith(DECODER) and _is_constant(blob.data)
-        ]
+    same = {name for name, blob in net.blobs.items() if _is_constant(blob.data)}
+    images = [b for b in _images(network.read(net_path)) if net.blobs[b].data.ndim > 1]
+    constant = set() if same.issuperset(images) else same
     mean_squares = {
         name: float(np.mean(np.square(net.blobs[name].data, dtype=float)))
         for name in targets

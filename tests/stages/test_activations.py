@@ -2,11 +2,13 @@
 
 import json
 
+import caffe
 import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
+from generator.__main__ import main as generate
 from generator.errors import UserError
 from swwae.base import processes
 from swwae.nets import building
@@ -17,6 +19,7 @@ from swwae.stages.activations import (
     diagnose,
 )
 from tests.helpers.linear_project import IMAGE, SCALE, Project
+from tests.helpers.tiny_project import Project as TinyProject
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +194,118 @@ def test_both_ruins_are_told_at_once():
     assert "encoder has collapsed" in diagnosis.warning
     assert "dead: dec:b, dec:c is the same for every image" in diagnosis.warning
     assert dead_warning([]) is None and Diagnosis({}, []).warning is None
+
+
+CLASSIFIER = """
+layer {
+  name: "data" type: "DummyData" top: "data" top: "label"
+  dummy_data_param {
+    shape { dim: 20 dim: 2 } shape { dim: 20 }
+    data_filler { type: "gaussian" } data_filler { type: "constant" }
+  }
+}
+layer {
+  name: "f1" type: "InnerProduct" bottom: "data" top: "f1"
+  inner_product_param { num_output: 2 }
+}
+layer { name: "f1/relu" type: "ReLU" bottom: "f1" top: "f1" }
+layer { name: "f1/dropout" type: "Dropout" bottom: "f1" top: "f1/kept" }
+layer {
+  name: "f2" type: "InnerProduct" bottom: "f1/kept" top: "f2"
+  inner_product_param { num_output: 2 }
+}
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "f2" bottom: "label" top: "loss" }
+"""
+DECODED = """
+layer {
+  name: "dec:f1" type: "InnerProduct" bottom: "f1/kept" top: "dec:data"
+  inner_product_param { num_output: 2 weight_filler { type: "gaussian" std: 1 } }
+}
+layer {
+  name: "dec:loss@data" type: "EuclideanLoss" bottom: "dec:data" bottom: "data"
+  top: "dec:loss@data"
+}
+"""
+
+
+@pytest.mark.parametrize("decoder", ["", DECODED], ids=["stage 0", "with a decoder"])
+@pytest.mark.parametrize(("bias", "dead"), [(0.0, []), (-99.0, ["f1"])])
+def test_a_dead_encoder_is_named_and_not_what_reads_it(decoder, bias, dead, tmp_path):
+    """Not the decoder, and not the scores, all of which are 0 at the beginning."""
+    path = tmp_path / "net.prototxt"
+    path.write_text(CLASSIFIER + decoder)
+    net = caffe.Net(str(path), caffe.TEST)
+    net.params["f1"][0].data[...] = np.eye(2)
+    net.params["f1"][1].data[...] = bias
+    net.save(str(tmp_path / "net.caffemodel"))
+    found = diagnose(path, tmp_path / "net.caffemodel", None)
+    assert found == Diagnosis({}, dead)
+    if dead:
+        said = "a part of the encoder is dead: f1 is the same for every image"
+        assert found.warning.startswith(said)
+
+
+def test_the_encoder_is_looked_at_from_stage_0_on(tmp_path):
+    """A bias that nothing can bring back, and a rate that changes nothing."""
+    made = TinyProject(tmp_path / "project")
+    net = made.root / "models/tiny/baseline/train_val.prototxt"
+    filler = 'weight_filler { type: "xavier" }\n  }\n}\nlayer { name: "conv1/relu"'
+    dead = filler.replace("}", '} bias_filler { type: "constant" value: -99 }', 1)
+    assert filler in net.read_text()
+    net.write_text(net.read_text().replace(filler, dead))
+    said = made.run(0)
+    assert "warning: a part of the encoder is dead: conv1 is the same" in said
+    assert made.status("baseline", 0)["warning"].startswith("a part of the encoder")
+
+
+OVERLAPPING = """
+name: "overlapping"
+layer {
+  name: "data" type: "DummyData" top: "data" top: "label"
+  dummy_data_param {
+    shape { dim: 3 dim: 1 dim: 12 dim: 12 } shape { dim: 3 }
+    data_filler { type: "gaussian" } data_filler { type: "constant" }
+  }
+}
+layer {
+  name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  convolution_param { num_output: 4 kernel_size: 3 pad: 1 }
+}
+layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer {
+  name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1"
+  pooling_param { pool: AVE kernel_size: 3 stride: 2 }
+}
+layer {
+  name: "conv2" type: "Convolution" bottom: "pool1" top: "conv2"
+  convolution_param { num_output: 4 kernel_size: 3 pad: 1 }
+}
+layer { name: "relu2" type: "ReLU" bottom: "conv2" top: "conv2" }
+layer {
+  name: "pool2" type: "Pooling" bottom: "conv2" top: "pool2"
+  pooling_param { pool: MAX kernel_size: 3 stride: 2 }
+}
+layer {
+  name: "fc" type: "InnerProduct" bottom: "pool2" top: "fc"
+  inner_product_param { num_output: 2 }
+}
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }
+"""
+
+
+@pytest.mark.parametrize("variant", ["sae-all", "sae-layerwise", "swwae-all", "ladder"])
+def test_what_is_the_same_by_construction_is_not_dead(variant, tmp_path):
+    """How many values overlapping windows put on a place, averages or fixed ones."""
+    (tmp_path / "net.prototxt").write_text(OVERLAPPING)
+    arguments = [str(tmp_path / "net.prototxt"), "--variant", variant]
+    assert generate([*arguments, "--out", str(tmp_path / "out")]) == 0
+    path = tmp_path / f"out/models/overlapping/{variant}/train_val.prototxt"
+    net = caffe.Net(str(path), caffe.TEST)
+    random = np.random.default_rng(0)
+    for blobs in net.params.values():
+        blobs[0].data[...] = random.normal(0, 1, blobs[0].shape)
+    net.forward()
+    masks = [name for name in net.blobs if name.endswith("/unpool/mask")]
+    assert any(np.all(net.blobs[m].data == net.blobs[m].data[0]) for m in masks)
+    net.save(str(tmp_path / "net.caffemodel"))
+    assert diagnose(path, tmp_path / "net.caffemodel", None).dead == []
