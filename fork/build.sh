@@ -256,6 +256,7 @@ configure() {
     -DCMAKE_CXX_FLAGS="\"-fmacro-prefix-map=$source/=\" -fno-trapping-math" \
     -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=14 \
     "${cuda_options[@]}" -DBLAS=Open -DUSE_OPENMP=ON -DBUILD_docs=OFF -DBUILD_matlab=OFF \
+    -DALLOW_LMDB_NOLOCK=ON \
     "$blas_choice" \
     -DUSE_DNNL="$DNNL" -Dpython_version=3 -DPYTHON_EXECUTABLE="$root/.venv/bin/python" \
     "$@" >>"$log" 2>&1 ||

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "caffe/util/host_device.hpp"
+#include "caffe/util/label_check.hpp"
 
 /// What losses and their gradients compute on a GPU, for one element each. A term adds to
 /// `kSums` sums; what finishes takes the sums over all elements (util/device_sum.cuh).
@@ -67,16 +68,22 @@ struct Labels {
 };
 
 /// SoftmaxWithLoss: the sum of -log of the labels' probabilities, and how many counted.
-/// An item is one of the labels.
+/// An item is one of the labels. One that has no output does not count; it goes to
+/// `foreign`, as PackLabel.
 template <typename Dtype>
 struct LogLikelihood {
   enum { kSums = 2 };
   const Dtype* prob;
   Labels<Dtype> labels;
+  unsigned long long* foreign;  // NOLINT(runtime/int)
 
   CAFFE_HOST_DEVICE void operator()(int item, double* sums) const {
     const int value = labels.Of(item);
     if (labels.Ignored(value)) { return; }
+    if (value < 0 || value >= labels.channels) {
+      *foreign = PackLabel(value);
+      return;
+    }
     const int n = item / labels.inner, place = item % labels.inner;
     const Dtype p = prob[(n * labels.channels + value) * labels.inner + place];
     sums[0] -= std::log(p < Dtype(FLT_MIN) ? Dtype(FLT_MIN) : p);  // NaN stays NaN

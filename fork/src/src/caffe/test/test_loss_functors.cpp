@@ -95,9 +95,11 @@ class LossFunctorsTest : public MultiDeviceTest<TypeParam> {
     layer.Forward(bottom, top);
     const Labels<Dtype> labels = {label.cpu_data(), channels, inner,
         how.has_ignore_label(), how.ignore_label()};
-    const LogLikelihood<Dtype> term = {prob.cpu_data(), labels};
+    unsigned long long foreign = 0;  // NOLINT(runtime/int)
+    const LogLikelihood<Dtype> term = {prob.cpu_data(), labels, &foreign};
     double sums[2];
     Sum(outer * inner, term, sums);
+    EXPECT_EQ(0, foreign);
     Dtype fixed = 0, normalizer, expected;
     switch (how.normalization()) {
     case LossParameter_NormalizationMode_VALID: break;
