@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import layout
+from . import layout, text_files
 from .errors import UserError
 from .sequence import Network
 from .text import json_text
@@ -143,7 +143,7 @@ def read_rates(root: Path, net: str, max_depth: int | None) -> RatesFile:
     """
     path = rates_file_path(root, net)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
+        content = json.loads(text_files.read(path), parse_constant=_refused)
         return _parsed(content, net, max_depth)
     except (FileNotFoundError, NotADirectoryError):
         return RatesFile(net)

@@ -11,10 +11,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from . import caffe_build
+from . import caffe_build, text_files
 from .errors import UserError
 from .files import project_root
 from .layers import Enum, Fields, Layer
+from .respelled import respelled
 
 MAX_BYTES = 4 << 20
 """Of a network file; a network of a thousand layers takes a tenth of it."""
@@ -65,13 +66,13 @@ def read(path: Path, kind: str = "NetParameter"):
                 f"{path} has {size:,} bytes, more than the {MAX_BYTES:,} that a"
                 f" {what} file in text format may have; is it a .caffemodel?"
             )
-        text = path.read_text(encoding="utf-8-sig")
+        text = text_files.read_prototxt(path)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path} is no text (byte {error.start}); a {what} file is a .prototxt, not"
-            " a .caffemodel."
+            f"{path} is no text in UTF-8, outside its comments (byte {error.start}); a"
+            f" {what} file is a .prototxt, not a .caffemodel."
         ) from error
     return parse(text, kind, f"{path} is no Caffe {what} file")
 
@@ -82,7 +83,14 @@ def parse(text: str, kind: str, complaint: str):
 
     message = message_class(kind)()
     try:
-        text_format.Parse(text, message)
+        try:
+            text_format.Parse(text, message)
+        except text_format.ParseError:
+            other = respelled(text) if kind == "NetParameter" else text
+            if other == text:
+                raise
+            message = message_class(kind)()
+            text_format.Parse(other, message)
     except text_format.ParseError as error:
         where = _printable(" ".join(str(error).split()))
         if not where[:1].isdigit():

@@ -3,6 +3,7 @@
 from math import prod
 from pathlib import Path
 
+from . import text_files
 from .errors import UserError
 from .files import project_root
 from .layers import Layer, Shape, as_list
@@ -13,6 +14,9 @@ IMAGES = ("Data", "ImageData", "WindowData", "Input", "MemoryData")
 """Layers whose blobs are images of pixels in 0..255, unless they scale them."""
 
 MAX_SIDE = 2**15
+
+MAX_LINE = 2**13
+"""Characters of a list's line; a path has half of them at most."""
 
 
 def image_shape(layer: Layer, top: int = 0) -> Shape | None:
@@ -141,7 +145,7 @@ def _image_data_shape(layer: Layer) -> Shape | None:
         return None
     from PIL import Image, UnidentifiedImageError
 
-    name = fields.get("root_folder", "") + lines[0].rpartition(" ")[0]
+    name = fields.get("root_folder", "") + lines[0].strip().rpartition(" ")[0]
     try:
         with Image.open(project_root() / name) as image:
             return channels, image.height, image.width
@@ -150,10 +154,14 @@ def _image_data_shape(layer: Layer) -> Shape | None:
 
 
 def _lines(fields: dict) -> list[str]:
+    """Returns the lines of an ImageData layer's list; [] where there is none. Raises
+    UserError where Caffe could not read it."""
+    path = project_root() / fields.get("source", "")
     try:
-        path = project_root() / fields.get("source", "")
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        if fault := text_files.unfit_for_caffe(path):
+            raise UserError(f"the list {path} cannot be used: {fault}.")
+        return [line for line in text_files.lines(path, MAX_LINE) if line.strip()]
+    except OSError:
         return []
 
 

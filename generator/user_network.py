@@ -14,6 +14,7 @@ from .networks import NETWORKS
 from .schema import fields_of, layer_of, read_network
 from .sequence import Activation, Network
 from .source import checked, image_shape, pixel_scale
+from .staged import by_phase
 from .user_training import data_of, training_of
 
 MAX_NAME = 255
@@ -43,6 +44,7 @@ def read_user_network(path: Path, options: Options) -> Network:
     message = read_network(path)
     layers = [layer_of(entry) for entry in message.layer]
     _check_names(layers, path)
+    layers = by_phase(layers, path)
     phase = "TRAIN" if has_source(layers, "TRAIN") else "TEST"
     walk = Walk(layers, phase, path)
     source = layers[walk.start.producer]

@@ -54,9 +54,16 @@ def files_in(folder: Path, prefix: str = "") -> Iterator[ImageFile]:
 
 
 def listed_file(root: Path, name: str) -> ImageFile:
-    """Returns the file that a list calls `name`, seen from `root`."""
+    """Returns the file that a list calls `name`, seen from `root`.
+
+    A slash before the name may be the one behind `root`, as in Caffe, which puts the
+    two together; a backslash may be Windows's.
+    """
     if suffix(name) not in SUFFIXES:
         return ImageFile(name, fault=NOT_AN_IMAGE)
+    other = name.replace("\\", "/").lstrip("/")
+    if other != name and not (root / name).exists() and (root / other).exists():
+        name = other
     try:
         status = (root / name).stat()
     except OSError as error:

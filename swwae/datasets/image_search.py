@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from generator import text_files
 from generator.errors import UserError
 from swwae.datasets import ilsvrc_devkit, tars
 from swwae.datasets.found_images import FoundImages, Progress
@@ -232,8 +233,9 @@ def in_list(path: Path, root: Path, progress: Progress) -> FoundImages:
     root: what the paths are relative to.
     """
     builder, skipped, seen = IndexBuilder(root), [], set()
-    for name, label in _listed(path):
-        file = listed_file(root, name)
+    for written, label in _listed(path):
+        file = listed_file(root, written)
+        name = file.name
         fault = DUPLICATE if name in seen else file.fault
         seen.add(name)
         if fault:
@@ -253,23 +255,25 @@ def _listed(path: Path) -> Iterator[tuple[str, int]]:
     """Yields the files and labels of a list; raises UserError at a line that has
     none."""
     try:
-        with path.open("rb") as file:
-            lines = iter(lambda: file.readline(MAX_LINE), b"")
-            for number, line in enumerate(lines, 1):
-                text = os.fsdecode(line).strip()
-                if not text:
-                    continue
-                name, _, label = text.rpartition(" ")
-                name = name.rstrip()
-                is_text = len(line) < MAX_LINE and "\0" not in text
-                if not (is_text and name and _is_label(label)):
-                    raise UserError(
-                        f"{path}: line {number} should be a file, a space and a label "
-                        f"of 0 to {MAX_LABEL}, found {text[:80]!a}"
-                    )
-                yield name, int(label)
+        for number, line in enumerate(text_files.lines(path, MAX_LINE), 1):
+            text = line.strip()
+            if not text:
+                continue
+            name, _, label = text.rpartition(" ")
+            name = name.rstrip()
+            is_text = len(line) < MAX_LINE and "\0" not in text
+            if not (is_text and name and _is_label(label)):
+                raise UserError(
+                    f"{path}: line {number} should be a file, a space and a label "
+                    f"of 0 to {MAX_LABEL}, found {text[:80]!a}"
+                )
+            yield name, int(label)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} is damaged: it is no whole {error.encoding}"
+        ) from error
 
 
 def _is_label(text: str) -> bool:

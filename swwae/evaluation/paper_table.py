@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from generator import text_files
 from generator.errors import UserError
 from generator.paper import (
     ILSVRC12_VAL_IMAGES,
@@ -48,7 +49,7 @@ def read(path: Path) -> list[dict]:
     Raises UserError where it holds none.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(text_files.read(path))
     except OSError as error:
         raise UserError(
             f"{relative(path)} cannot be read: {error.strerror}; --compare takes files"

@@ -10,6 +10,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
+from generator import text_files
 from generator.errors import UserError
 from swwae.base.project import relative
 
@@ -30,7 +31,9 @@ def read_solver(path: Path) -> caffe_pb2.SolverParameter:
 
 def _parse(path: Path, message: FileMessage, kind: str) -> FileMessage:
     try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), message)
+        if fault := text_files.unfit_for_caffe(path):
+            raise UserError(f"the {kind} {relative(path)} cannot be used: {fault}.")
+        return text_format.Parse(text_files.read_prototxt(path), message)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"the {kind} {relative(path)} cannot be read: {error}."

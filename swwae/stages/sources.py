@@ -5,6 +5,7 @@ from pathlib import Path
 
 from caffe.proto import caffe_pb2
 
+from generator import text_files
 from generator.errors import UserError
 from generator.layers import shape_text
 from generator.names import DECODER
@@ -80,7 +81,15 @@ def require_databases(net: caffe_pb2.NetParameter, path: Path) -> None:
         if layer.type == "Data":
             _require_readable(layer, path)
     for source in data_layers.sources(net):
+        if not source:
+            raise UserError(
+                f"a data layer of {relative(path)} names no source: write data_param {{"
+                ' source: "FOLDER" backend: LMDB } in the file that the network is'
+                " generated from, and generate it again."
+            )
         folder = ROOT / source
+        if fault := folder.is_file() and text_files.unfit_for_caffe(folder):
+            raise UserError(f"the list {source} cannot be used: {fault}.")
         if folder.is_file() or _is_database(folder):
             continue
         raise UserError(

@@ -190,3 +190,22 @@ def test_truncated_archives_are_refused(create, tmp_path, form, keep):
     error = create("--train", source, expect=2)
     assert "fetch it again" in error and str(source) in error
     assert not (tmp_path / "out" / "train_lmdb").exists()
+
+
+@pytest.mark.parametrize("form", ["utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize(
+    "listed", ["a b/1.jpg 3\n", "/a b/1.jpg 3\r\n", "a b\\1.jpg 3"]
+)
+def test_a_list_as_editors_and_other_systems_leave_it(listed, form, create, tmp_path):
+    images = write_tree(tmp_path / "images", {"a b/1.jpg": image(1)})
+    (tmp_path / "list.txt").write_bytes(listed.encode(form))
+    create("--train", tmp_path / "list.txt", "--root", images)
+    assert read_back(tmp_path / "out" / "train_lmdb") == [(image(1), 3)]
+    assert not (tmp_path / "out" / "train_skipped.txt").exists()
+
+
+def test_an_image_is_one_with_and_without_a_slash(create, tmp_path):
+    images = write_tree(tmp_path / "images", {"1.jpg": image(1)})
+    (tmp_path / "list.txt").write_text("/1.jpg 3\n1.jpg 3\n")
+    create("--train", tmp_path / "list.txt", "--root", images)
+    assert skipped(tmp_path / "out") == {"1.jpg": "is a duplicate name"}
