@@ -1,5 +1,7 @@
 """What a stage needs before it can begin, and the command that makes it."""
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,9 +29,8 @@ def source_weights(run: Run, chosen: Path | None) -> Path | None:
     """
     if chosen is not None:
         if not chosen.is_file():
-            raise UserError(
-                f"the weights {relative(chosen)} cannot be read: there is no such file."
-            )
+            reason = os.strerror(errno.EISDIR if chosen.is_dir() else errno.ENOENT)
+            raise UserError(f"the weights {relative(chosen)} cannot be read: {reason}.")
         return chosen.absolute()
     return None if run.previous is None else run.previous.final_weights
 

@@ -178,7 +178,7 @@ def test_other_weights_are_refused(project):
         " runs/tiny/swwae-layerwise/stage2/final.caffemodel" in said
     )
     said = refused(project, 0, "--weights", project.root / "nowhere.caffemodel")
-    assert "the weights nowhere.caffemodel cannot be read: there is no such" in said
+    assert "the weights nowhere.caffemodel cannot be read: No such file" in said
     # those that a run began from stay known where it goes on without naming them
     project.run(0, "--force", "--weights", mine)
     project.run(0, "--max-iter", MORE)
