@@ -33,6 +33,7 @@ COPIED = (
     "swwae/base/program.py",
     "swwae/commands/__init__.py",
     "generator/__init__.py",
+    "generator/caffe_build.py",
     "generator/errors.py",
 )
 
