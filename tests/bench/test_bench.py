@@ -215,7 +215,7 @@ def test_a_dry_run_times_nothing():
         (["--rounds", "-1"], "'-1' is no whole number"),
         (["--json", "nowhere/made.json"], "there is no folder nowhere"),
         (["--weights", "nowhere.caffemodel"], "the weights nowhere.caffemodel cannot"),
-        (["--weights", "README.md"], "is not a whole .caffemodel"),
+        (["--weights", "README.md"], "README.md is text"),
         (["--depth", "9"], "--depth 9: vgg8 can be decoded from 1 to"),
     ],
 )
@@ -235,7 +235,7 @@ def test_mistakes_are_said(arguments, sentence, capsys):
 def test_a_mistake_ends_without_a_traceback():
     done = run_bench(*SMALL, "--weights", "README.md")
     assert done.returncode == 2
-    assert done.stderr.startswith("bench.py: README.md is not a whole .caffemodel")
+    assert done.stderr.startswith("bench.py: README.md is text")
 
 
 def test_ctrl_c_ends_the_workers():

@@ -233,7 +233,7 @@ def tool(name, *arguments, cwd=ROOT):
         ),
         (
             ["--net", "vgg8", "--variant", "sae-all", "--weights", "README.md"],
-            ["README.md", "not a whole .caffemodel"],
+            ["README.md", "README.md is text"],
         ),
         (
             ["--net", "vgg16", "--variant", "sae-first"],
