@@ -8,8 +8,7 @@
 #include "caffe/proto/caffe.pb.h"
 
 #include "caffe/layers/conv_layer.hpp"
-#include "caffe/util/channel_bias.hpp"
-#include "caffe/util/cudnn_convolution.hpp"
+#include "caffe/layers/cudnn_base_conv_layer.hpp"
 
 namespace caffe {
 
@@ -22,26 +21,17 @@ namespace caffe {
  * the heuristics named first.
  */
 template <typename Dtype>
-class CuDNNConvolutionLayer : public ConvolutionLayer<Dtype>, public AppliesReLU {
+class CuDNNConvolutionLayer
+    : public CuDNNBaseConvolutionLayer<Dtype, ConvolutionLayer<Dtype> > {
  public:
   explicit CuDNNConvolutionLayer(const LayerParameter& param)
-      : ConvolutionLayer<Dtype>(param), relu_(false) {}
-  virtual void Reshape(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
-  virtual void ApplyReLU(bool applies) { relu_ = applies; }
+      : CuDNNBaseConvolutionLayer<Dtype, ConvolutionLayer<Dtype> >(param) {}
 
  protected:
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom,
       const vector<Blob<Dtype>*>& top);
   virtual void Backward_gpu(const vector<Blob<Dtype>*>& top,
       const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
-
-  /// Made in the first pass on a GPU: in CPU mode there may be none.
-  CuDNNConvolution<Dtype>& convolution();
-
-  shared_ptr<CuDNNConvolution<Dtype> > convolution_;
-  typename CuDNNConvolution<Dtype>::Shape shape_;
-  bool relu_;
 };
 #endif
 

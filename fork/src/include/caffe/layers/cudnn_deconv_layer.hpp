@@ -7,9 +7,8 @@
 #include "caffe/layer.hpp"
 #include "caffe/proto/caffe.pb.h"
 
+#include "caffe/layers/cudnn_base_conv_layer.hpp"
 #include "caffe/layers/deconv_layer.hpp"
-#include "caffe/util/channel_bias.hpp"
-#include "caffe/util/cudnn_convolution.hpp"
 
 namespace caffe {
 
@@ -25,26 +24,17 @@ namespace caffe {
  * undoes, whose x is the layer's top and whose y its bottom.
  */
 template <typename Dtype>
-class CuDNNDeconvolutionLayer : public DeconvolutionLayer<Dtype>, public AppliesReLU {
+class CuDNNDeconvolutionLayer
+    : public CuDNNBaseConvolutionLayer<Dtype, DeconvolutionLayer<Dtype> > {
  public:
   explicit CuDNNDeconvolutionLayer(const LayerParameter& param)
-      : DeconvolutionLayer<Dtype>(param), relu_(false) {}
-  virtual void Reshape(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
-  virtual void ApplyReLU(bool applies) { relu_ = applies; }
+      : CuDNNBaseConvolutionLayer<Dtype, DeconvolutionLayer<Dtype> >(param) {}
 
  protected:
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom,
       const vector<Blob<Dtype>*>& top);
   virtual void Backward_gpu(const vector<Blob<Dtype>*>& top,
       const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
-
-  /// Made in the first pass on a GPU: in CPU mode there may be none.
-  CuDNNConvolution<Dtype>& convolution();
-
-  shared_ptr<CuDNNConvolution<Dtype> > convolution_;
-  typename CuDNNConvolution<Dtype>::Shape shape_;
-  bool relu_;
 };
 #endif
 
