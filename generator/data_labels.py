@@ -1,4 +1,5 @@
-"""The labels of the data that are there, before networks are generated for them.
+"""The labels and colours of the data that are there, before networks are generated for
+them.
 
 A stage looks at all of its data before it trains; here a word is had early, of what can
 be known at once.
@@ -8,6 +9,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from .data_kinds import channels_fault, readers
 from .errors import UserError
 from .labels import comparisons
 from .layers import Layer
@@ -33,6 +35,25 @@ def check_labels(plans: Sequence[Plan]) -> None:
                     known[source] = _labels(data)
                 labels = known[source]
                 fault = labels and comparison.fault(labels, source, plan.network.name)
+                if fault:
+                    raise UserError(fault)
+
+
+def check_channels(plans: Sequence[Plan]) -> None:
+    """Raises UserError where the first image of a database, or of a list of files, has
+    other channels than its network reads."""
+    checked = set()
+    for plan in plans:
+        image = plan.network.image
+        for file in plan.networks:
+            for layer in readers(file.layers, image.blob):
+                read = _source(layer), str(layer.fields), image.shape
+                if read in checked or len(image.shape) != 3:
+                    continue
+                checked.add(read)
+                fault = channels_fault(
+                    layer, image.shape[0], _source(layer), plan.network.name
+                )
                 if fault:
                     raise UserError(fault)
 

@@ -7,6 +7,8 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .picture_headers import read_header
+
 CHANNELS, HEIGHT, WIDTH, DATA, LABEL, FLOATS, ENCODED = range(1, 8)
 """The fields' numbers in caffe.proto."""
 
@@ -35,6 +37,9 @@ PICTURES = (
 Read = Callable[[int, int], bytes]
 """Returns so many bytes (the second number) of a Datum from a place on (the first)."""
 
+BYTES_EACH, FLOATS_EACH, PICTURE = "bytes", "floats", "picture"
+"""What holds a Datum's pixels."""
+
 
 class NoImage(ValueError):
     """Why an entry is none: a clause, whose subject is the entry."""
@@ -42,7 +47,11 @@ class NoImage(ValueError):
 
 @dataclass
 class Scanned:
-    """What a Datum says. data: bytes of its pixels; start: where they are in it."""
+    """What a Datum says. data: bytes of its pixels; start: where they are in it.
+
+    bits: of one value. channels, height, width are 0 for a picture whose header is not
+    understood.
+    """
 
     channels: int = 0
     height: int = 0
@@ -52,14 +61,21 @@ class Scanned:
     floats: int = 0
     data: int = 0
     start: int = 0
+    bits: int = 8
+
+    @property
+    def coding(self) -> str:
+        if self.encoded:
+            return PICTURE
+        return BYTES_EACH if self.data else FLOATS_EACH
 
     @property
     def values(self) -> int:
         return self.channels * self.height * self.width
 
 
-def label(size: int, read: Read) -> int:
-    """Returns the label of a Datum of `size` bytes.
+def scanned(size: int, read: Read) -> Scanned:
+    """Returns what a Datum of `size` bytes says; a picture's shape is its header's.
 
     Raises NoImage where it is none, or has fewer pixels than
     its shape says, or is marked as encoded and no picture.
@@ -71,14 +87,20 @@ def label(size: int, read: Read) -> int:
     if found.encoded:
         if not _is_picture(found, read):
             raise NoImage("is marked as encoded, and is no picture")
-        return found.label
+        header = read_header(found.data, lambda at, n: read(found.start + at, n))
+        found.channels, found.height, found.width, found.bits = header or (0, 0, 0, 8)
+        return found
     held = found.data or found.floats
     if min(found.channels, found.height, found.width) < 1 or not held:
         raise NoImage("holds no pixels")
     if held < found.values:
         shape = f"{found.channels}x{found.height}x{found.width}"
         raise NoImage(f"has {held:,} values, not {shape}")
-    return found.label
+    if found.coding == FLOATS_EACH:
+        found.bits = 32
+    elif held in (2 * found.values, 4 * found.values, 8 * found.values):
+        found.bits = 8 * held // found.values
+    return found
 
 
 def _scan(size: int, read: Read) -> Scanned:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import layout, manifest
-from .data_labels import check_labels
+from .data_labels import check_channels, check_labels
 from .derived import with_base_lr
 from .describe import described
 from .draw import draw
@@ -62,6 +62,7 @@ def generate(request: Request, out: Path | None = None) -> Generated:
         if variant.has_decoder or depth == network.depth
     ]
     check_labels(plans)
+    check_channels(plans)
     texts = render(plans, request.data_options)
     path = layout.manifest_path(network.name)
     with one_writer(out):

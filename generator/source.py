@@ -6,7 +6,7 @@ from pathlib import Path
 from . import text_files
 from .errors import UserError
 from .files import project_root
-from .layers import Layer, Shape, as_list
+from .layers import Fields, Layer, Shape, as_list
 from .lmdb_pages import FILE, Damaged, LmdbFile
 from .networks import PIXEL_SCALE
 
@@ -36,9 +36,9 @@ def image_shape(layer: Layer, top: int = 0) -> Shape | None:
         fields = layer.fields.get("memory_data_param", {})
         return tuple(fields.get(name, 0) for name in ("channels", "height", "width"))
     if kind == "Data":
-        return _transformed(layer, _lmdb_shape(layer))
+        return transformed(layer, _lmdb_shape(layer))
     if kind == "ImageData":
-        return _transformed(layer, _image_data_shape(layer))
+        return transformed(layer, _image_data_shape(layer))
     return None
 
 
@@ -57,7 +57,7 @@ def _dummy(fields: dict, top: int) -> Shape | None:
     return tuple(side[0] for side in sides) if all(sides) else None
 
 
-def _transformed(layer: Layer, shape: Shape | None) -> Shape | None:
+def transformed(layer: Layer, shape: Shape | None) -> Shape | None:
     """Returns what a data layer's transform_param makes of an image of that shape."""
     fields = layer.fields.get("transform_param", {})
     if not shape:
@@ -83,22 +83,26 @@ def _lmdb_shape(layer: Layer) -> Shape | None:
         return None
     if not datum.encoded:
         return datum.channels, datum.height, datum.width
-    import io
+    return _decoded_shape(datum.data, layer.fields.get("transform_param", {}))
 
-    from PIL import Image, UnidentifiedImageError
 
+def _decoded_shape(content: bytes, transform: Fields) -> Shape | None:
+    """Returns the shape that a picture has in Caffe, which decodes it with OpenCV."""
+    import cv2
+    import numpy as np
+
+    mode = cv2.IMREAD_UNCHANGED
+    if transform.get("force_color"):
+        mode = cv2.IMREAD_COLOR
+    elif transform.get("force_gray"):
+        mode = cv2.IMREAD_GRAYSCALE
     try:
-        with Image.open(io.BytesIO(datum.data)) as image:
-            return _colours(layer, len(image.getbands())), image.height, image.width
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), mode)
+    except cv2.error:
         return None
-
-
-def _colours(layer: Layer, bands: int) -> int:
-    transform = layer.fields.get("transform_param", {})
-    if transform.get("force_gray"):
-        return 1
-    return 3 if transform.get("force_color") or bands >= 3 else 1
+    if image is None:
+        return None
+    return (1 if image.ndim == 2 else image.shape[2], *image.shape[:2])
 
 
 def lmdb_folder(layer: Layer) -> Path | None:

@@ -49,6 +49,19 @@ def initial(
         return caffe_pb2.NetParameter.FromString(target.read_bytes())
 
 
+def fits(path: Path, blob: str, image: Shape, own: Shape) -> bool:
+    """Tells whether a network takes images of another shape (channels, height, width)
+    than its own, with parameters of the same shapes.
+
+    blob: of the images. Raises UserError where Caffe refuses the network as it is.
+    """
+    wanted = _build(path, (0, (1, *own), blob))
+    try:
+        return _build(path, (0, (1, *image), blob)) == wanted
+    except UserError:
+        return False
+
+
 def _build(
     path: Path,
     initial: tuple[int, Shape, str] | None = None,
@@ -57,8 +70,8 @@ def _build(
     """Returns the shapes of a network that is built in a process of its own, as Caffe
     ends the whole process where it refuses one.
 
-    initial: seed, shape and blob of the images; the weights that the fillers give then
-    go to `target`, and no data are read.
+    initial: seed, shape and blob of the images; no data are read then. target: where
+    the weights that the fillers give go.
     """
     require_settings()
     try:
@@ -77,10 +90,10 @@ def _build_here(
     os.chdir(ROOT)
     caffe.set_mode_cpu()
     network = read(path)
-    if initial is None:
+    if target is None:
         for layer in network.layer:
             drop_fillers(layer)
-    else:
+    if initial is not None:
         seed, image, blob = initial
         without_data(network, image, blob)
         caffe.set_random_seed(seed)

@@ -56,13 +56,16 @@ def in_phase(layer: caffe_pb2.LayerParameter, phase: int) -> bool:
 
 
 def without_data(net: caffe_pb2.NetParameter, image: Shape, blob: str) -> None:
-    """Replaces what reads data by Input layers of one image, in `blob`, and labels.
+    """Replaces what reads data by Input layers of one image, in `blob`, and labels; an
+    Input layer that is there already has such an image then.
 
-    Where `blob` is concatenated from several data layers' images, each has one.
+    image: (1, channels, height, width). Where `blob` is concatenated from several data layers' images, each has one.
     """
     joined = (la for la in net.layer if la.type == "Concat" and blob in la.top)
     images = {blob, *(bottom for layer in joined for bottom in layer.bottom)}
     for layer in net.layer:
+        if layer.type == "Input" and blob in layer.top:
+            layer.input_param.shape[0].dim[:] = image
         if layer.type in DATA:
             layer.type = "Input"
             for field, _ in layer.ListFields():

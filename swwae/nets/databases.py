@@ -22,7 +22,7 @@ from generator.layers import Layer
 from generator.lmdb_pages import FILE, Damaged
 from generator.schema import layer_of
 from generator.source import list_labels
-from generator.survey import Ranges, Survey, ranges, survey
+from generator.survey import Kind, Ranges, Survey, ranges, survey
 from swwae.base import project
 from swwae.base.files import write_json
 from swwae.base.progress import Counter
@@ -45,13 +45,13 @@ def check(net: caffe_pb2.NetParameter, path: Path, afresh: bool = False) -> None
     layers = [layer_of(layer) for layer in net.layer]
     shown = relative(path)
     for layer in layers:
-        folder = _lmdb(layer)
+        folder = lmdb_of(layer)
         if folder is not None:
             examined(folder, f"which {shown} reads, ", afresh)
     for comparison in comparisons(layers):
         labels = _labels(comparison.data)
         if labels:
-            source = relative(_source(comparison.data))
+            source = relative(source_of(comparison.data))
             if fault := comparison.fault(labels, source, shown):
                 raise UserError(fault)
 
@@ -92,16 +92,17 @@ def _mend(folder: Path) -> str:
     return f"run {command} --force" if command else "make the database again"
 
 
-def _lmdb(layer: Layer) -> Path | None:
+def lmdb_of(layer: Layer) -> Path | None:
     """Returns the LMDB that a layer reads; None where it reads none, or it is not
     there."""
     if layer.type != "Data" or layer.fields["data_param"].get("backend") != "LMDB":
         return None
-    folder = _source(layer)
+    folder = source_of(layer)
     return folder if (folder / FILE).is_file() else None
 
 
-def _source(layer: Layer) -> Path:
+def source_of(layer: Layer) -> Path:
+    """Returns what a Data or ImageData layer reads: a folder, or a list of files."""
     kind = "image_data_param" if layer.type == "ImageData" else "data_param"
     return ROOT / str(layer.fields.get(kind, {}).get("source", ""))
 
@@ -109,7 +110,7 @@ def _source(layer: Layer) -> Path:
 def _labels(layer: Layer) -> Ranges:
     if layer.type == "ImageData":
         return ranges(list_labels(layer))
-    folder = _lmdb(layer)
+    folder = lmdb_of(layer)
     return examined(folder).labels if folder else ()
 
 
@@ -139,10 +140,15 @@ def _remembered(folder: Path) -> Survey | None:
         record = json.loads(_record_file(folder).read_text(encoding="utf-8"))
         if record["state"] == _state(folder):
             labels = tuple((int(first), int(last)) for first, last in record["labels"])
-            return Survey(int(record["images"]), labels)
+            kinds = tuple(_kind(**kind) for kind in record["kinds"])
+            return Survey(int(record["images"]), labels, kinds)
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return None
+
+
+def _kind(least: list[int], most: list[int], **others: Any) -> Kind:
+    return Kind(least=tuple(least), most=tuple(most), **others)
 
 
 def _remember(folder: Path, found: Survey, state: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from generator.layers import shape_text
 from generator.names import DECODER
 from swwae.base.files import require_file
 from swwae.base.project import ROOT, relative
-from swwae.nets import building, data_layers, databases, network, weights
+from swwae.nets import building, data_kinds, data_layers, databases, network, weights
 from swwae.runs.run import Run
 from swwae.stages.changes import refuse_changes_before
 
@@ -73,8 +73,8 @@ def require_network(run: Run, path: Path) -> caffe_pb2.NetParameter:
 
 def require_databases(net: caffe_pb2.NetParameter, path: Path) -> None:
     """Raises UserError where a database that a network reads is missing, is named in a
-    way that Caffe does not take, is damaged or empty, or has labels that the network
-    has no output for.
+    way that Caffe does not take, is damaged or empty, has labels that the network has
+    no output for, or images of another kind than it reads.
 
     path: of the network's file.
     """
@@ -98,6 +98,7 @@ def require_databases(net: caffe_pb2.NetParameter, path: Path) -> None:
             f" {_where_to_find(source)}."
         )
     databases.check(net, path)
+    data_kinds.check(net, path)
 
 
 LMDB, LEVELDB = "data.mdb", "CURRENT"
