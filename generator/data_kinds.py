@@ -1,7 +1,7 @@
 """Images against the layers that read them: which of them Caffe's data layer takes.
 
-It decodes, resizes and crops as `transform_param` says, and converts nothing else: where
-an image does not fit, the first one decides what the network is, and a later one ends the
+It decodes, resizes and crops as `transform_param` says, and converts nothing else: the
+first image decides what the network is, and a later one that does not fit ends the
 training.
 """
 
@@ -113,9 +113,9 @@ def _size_faults(
         for kind in kinds:
             if min(kind.least) < crop:
                 yield (
-                    f"{source} holds images of down to {_pixels(kind.least)} pixels, and"
-                    f" layer '{layer.name}' of {net} crops them to {crop}x{crop}: write"
-                    f" shorter_edge: {crop} in its transform_param, which resizes them"
+                    f"{source} holds images of down to {_pixels(kind.least)} pixels,"
+                    f" and layer '{layer.name}' of {net} crops them to {crop}x{crop}:"
+                    f" write shorter_edge: {crop} in its transform_param, which resizes them"
                     " first."
                 )
         return

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from struct import Struct
 
 Read = Callable[[int, int], bytes]
-"""Returns so many bytes (the second number) of a picture from a place on (the first)."""
+"""Returns so many bytes (the second) of a picture from a place on (the first)."""
 
 Header = tuple[int, int, int, int]
 """Channels as OpenCV decodes them, height, width, bits of a value."""

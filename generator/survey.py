@@ -1,4 +1,4 @@
-"""Whether a database of images is whole, and which labels and kinds of images it has."""
+"""Whether a database of images is whole; its labels, and its kinds of images."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -69,7 +69,8 @@ def survey(
                     report(place)
         finally:
             report(database.entries)
-        return Survey(database.entries, ranges(labels), tuple(starmap(_kind, kinds.items())))
+        every = tuple(starmap(_kind, kinds.items()))
+        return Survey(database.entries, ranges(labels), every)
 
 
 def _scanned(database: LmdbFile, key: bytes, value: Value) -> datums.Scanned:

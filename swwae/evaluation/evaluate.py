@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from generator.data_kinds import FORCED, colour
+from generator.datums import FLOATS_EACH, PICTURE
 from generator.derived import UNLABELLED
 from generator.errors import UserError
 from generator.labels import ranges_text
+from generator.layers import Shape, shape_text
 from generator.lmdb_pages import FILE
 from swwae.base.project import relative
 from swwae.evaluation import results
@@ -163,8 +166,9 @@ class Evaluation:
     """A model, and the images of a split that it is to be evaluated on.
 
     places: of the images. total: how many the split has. seed: None where none were
-    drawn. owner, checksum: the run that the weights are of, and theirs as they were
-    loaded; None where the result is not to be recorded.
+    drawn. notes: clauses on what is done to the images. owner, checksum: the run that
+    the weights are of, and theirs as they were loaded; None where the result is not to
+    be recorded.
     """
 
     model: Model
@@ -173,6 +177,7 @@ class Evaluation:
     places: Sequence[int]
     total: int
     seed: int | None
+    notes: Sequence[str]
     owner: Run | None
     checksum: str | None
 
@@ -180,7 +185,8 @@ class Evaluation:
         which = f"{len(self.places):,} of {self.total:,} {self.split} images"
         drawn = "" if self.seed is None else f", seed {self.seed}"
         path = relative(self.images.path)
-        return f"{self.model.scheme}, {which}{drawn}, from {path}"
+        notes = "".join(f"; {note}" for note in self.notes)
+        return f"{self.model.scheme}, {which}{drawn}, from {path}{notes}"
 
     def result(self, errors: dict) -> dict:
         """Returns errors, with the keys of --json, as `entry`."""
@@ -217,10 +223,12 @@ def evaluation(
     """Returns the evaluation of a model on images of a split ("train" or "val").
 
     images, seed, limit: as in `selected`. Raises UserError where there are no images,
-    their database is damaged, or has labels that the network has no class for.
+    their database is damaged, has labels that the network has no class for, or images
+    that its data layer does not take.
     """
     database = model.images(split)
     check_labels(database.path, model.classes)
+    notes = image_notes(database, model.preprocessing.shape)
     total = len(database)
     places = selected(total, images, seed, limit)
     drawn = images is not None and images < total
@@ -232,6 +240,7 @@ def evaluation(
         places,
         total,
         seed if drawn else None,
+        notes,
         owner,
         results.checksum_of(model.weights_file) if owner else None,
     )
@@ -252,6 +261,39 @@ def check_labels(path: Path, classes: int | None) -> None:
             f" {classes} classes, 0 to {classes - 1}: it is another data set's, or its"
             " labels do not begin with 0."
         )
+
+
+def image_notes(images: Database, image: Shape) -> list[str]:
+    """Returns clauses on images that are taken as they are or decoded otherwise than
+    the network's own data layer would.
+
+    image: (channels, height, width) that the network was generated for. Raises
+    UserError where there are some that the layer would refuse.
+    """
+    notes = []
+    if (size := images.preprocessing.shape) != image:
+        notes.append(
+            f"they are {shape_text(size)} and stay so, as in training (the network was"
+            f" generated for {shape_text(image)})"
+        )
+    if not (images.path / FILE).is_file():
+        return notes  # opening it says how it is made
+    survey = databases.examined(images.path)
+    for kind in (kind for kind in survey.kinds if kind.channels):
+        picture = kind.coding == PICTURE
+        which = f"{relative(images.path)}: an image (the first is entry {kind.entry})"
+        for size in dict.fromkeys((kind.least, kind.most)):
+            shape = (image[0] if picture else kind.channels, *size)
+            fault = images.refusal(which, shape, kind.coding == FLOATS_EACH)
+            if fault:
+                raise UserError(fault)
+        fits = (kind.channels, kind.bits) == (image[0], 8)
+        if picture and image[0] in FORCED and not images.forced and not fits:
+            notes.append(
+                f"{kind.images:,} of {survey.images:,} are {colour(kind.channels)} of"
+                f" {kind.bits} bits and decoded as {FORCED[image[0]]}: true would"
+            )
+    return notes
 
 
 def describe(result: dict) -> str:

@@ -13,6 +13,7 @@ from caffe.proto import caffe_pb2
 
 from generator import names
 from generator.errors import UserError
+from generator.lmdb_pages import FILE
 from generator.variants import find_variant
 from swwae.base.processes import holds_gpu
 from swwae.base.project import CAFFE, locate, relative
@@ -22,7 +23,7 @@ from swwae.evaluation.reconstruct import Output, batches, load, reconstruct
 from swwae.images.arrays import Images, planes, stacked
 from swwae.images.database import Database, database
 from swwae.images.preprocessing import Preprocessing
-from swwae.nets import memory, network, weights
+from swwae.nets import building, memory, network, weights
 from swwae.nets.convolution import converted, network_file, transposed_layers
 from swwae.nets.deployed import (
     Deployed,
@@ -235,10 +236,28 @@ class Model:
 
     def images(self, split: str) -> Database:
         """Returns the network's training ("train") or test ("val") images; UserError
-        where its train_val.prototxt names none."""
+        where its train_val.prototxt names none.
+
+        Where its data layer leaves them another size than the network was generated
+        for, and the parameters fit that, too, they are read in that size, as in
+        training.
+        """
         network = self._described
         found = database(network.train_val, split, network.image)
-        return replace(found, preprocessing=self.preprocessing)
+        found = replace(found, preprocessing=self.preprocessing)
+        if found.preprocessing.shorter_edge or not (found.path / FILE).is_file():
+            return found
+        size = found.first_size()
+        if found.refusal("", (network.image[0], *size)) and self._takes(size):
+            return found.of_size(*size)
+        return found
+
+    def _takes(self, size: tuple[int, int]) -> bool:
+        """Tells whether the parameters fit images of another height and width."""
+        described = self._described
+        given = (described.image[0], *size)
+        with described.file() as path:
+            return building.fits(path, described.blob, given, described.image)
 
     def batch_size(self, shape: tuple[int, int, int]) -> int:
         """Returns how many images (C, H, W) BATCH_BYTES hold at a time, or what is free

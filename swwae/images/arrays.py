@@ -17,6 +17,13 @@ EXPECTED = (
     " names of image files are expected"
 )
 
+_CONVERSIONS = {
+    "u": ": of 16 bits, give (images >> 8).astype('uint8')",
+    "i": ": give images.astype('uint8') where that is what they hold",
+    "f": ": of values in [0, 1], give (images * 255).round().astype('uint8')",
+}
+"""What to do about arrays of other types, by their kind."""
+
 
 def planes(images: Images, load: Callable[[str], np.ndarray]) -> list[np.ndarray]:
     """Returns uint8 (C, h, w), C = 1 or 3 (BGR), of each image.
@@ -56,7 +63,8 @@ def _array(image: object, place: int) -> np.ndarray:
 def _planes(image: np.ndarray, place: int) -> np.ndarray:
     if image.dtype != np.uint8:
         raise UserError(
-            f"image {place} is of type {image.dtype}; {EXPECTED}, pixels in 0..255."
+            f"image {place} is of type {image.dtype}; {EXPECTED}, pixels in 0..255"
+            f"{_CONVERSIONS.get(image.dtype.kind, '')}."
         )
     grey = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1)
     if not image.size or not (grey or (image.ndim == 3 and image.shape[2] == 3)):

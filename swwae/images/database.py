@@ -3,10 +3,10 @@
 Which they are is read from the data layers of its train_val.prototxt.
 """
 
-import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
+from math import prod
 from pathlib import Path
 
 import lmdb
@@ -16,34 +16,44 @@ from google.protobuf.message import DecodeError
 from PIL import Image
 
 from generator.errors import UserError
+from generator.layers import shape_text
 from generator.lmdb_pages import Damaged, LmdbFile, check_pages
 from swwae.base.project import ROOT, relative
-from swwae.images.pictures import from_picture, grey_or_colour
+from swwae.images.pictures import decoded
 from swwae.images.preprocessing import Preprocessing
 from swwae.nets import network
+from swwae.nets.network import Shape
 from swwae.nets.transformation import data_layer, transformation
 
 
 @dataclass(frozen=True)
 class Database:
-    """An LMDB of Datums, as a network's data layer names it."""
+    """An LMDB of Datums, as a network's data layer names it.
+
+    Its images are uint8 (C, h, w), or float32 where the Datums hold floats. They are
+    what the data layer takes: of one that it would refuse, UserError says so, but a
+    picture is decoded with the network's channels in any case.
+
+    forced: the channels that the layer decodes every picture with; None: their own.
+    """
 
     path: Path
     preprocessing: Preprocessing
+    forced: int | None = None
 
     def __len__(self) -> int:
         with self.open() as environment:
             return environment.stat()["entries"]
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
-        """Yields each image, uint8 (C, h, w), and its label, in the keys' order."""
+        """Yields each image, (C, h, w), and its label, in the keys' order."""
         with self.whole() as environment, environment.begin() as transaction:
             for key, value in transaction.cursor():
                 yield self._decode(key, value)
 
     def image(self, index: int) -> np.ndarray:
         """Returns the image at a place, counted from 0 in the order of the keys, as
-        uint8 (C, h, w); raises UserError for a place that there is not."""
+        (C, h, w); raises UserError for a place that there is not."""
         count = len(self)
         if not 0 <= index < count:
             raise UserError(
@@ -64,22 +74,52 @@ class Database:
         return found
 
     def read(self, environment: lmdb.Environment, key: bytes) -> tuple[np.ndarray, int]:
-        """Returns the image with a key, uint8 (C, h, w), and its label.
+        """Returns the image with a key, (C, h, w), and its label.
 
-        Raises UserError where it is no image.
+        Raises UserError where it is no image, or none that the network takes.
         """
         with environment.begin() as transaction:
             return self._decode(key, transaction.get(key))
 
+    def of_size(self, height: int, width: int) -> "Database":
+        """Returns the same database, whose images the network takes in that size."""
+        shape = self.preprocessing.shape[0], height, width
+        return replace(self, preprocessing=replace(self.preprocessing, shape=shape))
+
+    def first_size(self) -> tuple[int, int]:
+        """Returns height and width of the first image, whether it fits or not.
+
+        Raises UserError where there is none.
+        """
+        with self.whole() as environment, environment.begin() as transaction:
+            for key, value in transaction.cursor():
+                return self._values(key, value)[0].shape[1:]
+        raise UserError(f"{self.path} holds no images; make the database again.")
+
+    def refusal(self, which: str, shape: Shape, floats: bool = False) -> str | None:
+        """Returns why the data layer refuses an image of a shape (channels, height,
+        width), a sentence; None where it takes it.
+
+        which: the image, as a person is told. floats: whether it is of floats.
+        """
+        fault = self.preprocessing.refusal(shape, floats)
+        return fault and f"{which} is of {shape_text(shape)} values, {fault}"
+
     def _decode(self, key: bytes, value: bytes) -> tuple[np.ndarray, int]:
+        image, label = self._values(key, value)
+        which = f"entry {key.decode(errors='replace')} of {relative(self.path)}"
+        if fault := self.refusal(which, image.shape, image.dtype != np.uint8):
+            raise UserError(fault)
+        return image, label
+
+    def _values(self, key: bytes, value: bytes) -> tuple[np.ndarray, int]:
         datum = caffe_pb2.Datum()
         try:
             datum.ParseFromString(value)
             if datum.encoded:
-                with Image.open(io.BytesIO(datum.data)) as picture:
-                    return from_picture(grey_or_colour(picture)), datum.label
-            shape = (datum.channels, datum.height, datum.width)
-            return np.frombuffer(datum.data, np.uint8).reshape(shape), datum.label
+                channels = self.preprocessing.shape[0]
+                return decoded(datum.data, channels, self.forced), datum.label
+            return _unencoded(datum), datum.label
         except (
             DecodeError,
             ValueError,
@@ -129,6 +169,18 @@ class Database:
             ) from None
 
 
+def _unencoded(datum: caffe_pb2.Datum) -> np.ndarray:
+    """Returns uint8 or float32 (C, h, w), as Caffe reads them: the bytes, if there are
+    any, and no more of them than the shape says. Raises ValueError."""
+    shape = datum.channels, datum.height, datum.width
+    wanted, held = prod(shape), len(datum.data)
+    if not held:
+        return np.array(datum.float_data[:wanted], np.float32).reshape(shape)
+    if wanted and held in (2 * wanted, 4 * wanted, 8 * wanted):
+        raise ValueError(f"it has {held // wanted} bytes a value, expected one")
+    return np.frombuffer(datum.data[:wanted], np.uint8).reshape(shape)
+
+
 def database(train_val: Path, split: str, shape: tuple[int, int, int]) -> Database:
     """Returns the images that a network is trained ("train") or tested ("val") on,
     prepared as for tests.
@@ -142,8 +194,10 @@ def database(train_val: Path, split: str, shape: tuple[int, int, int]) -> Databa
         raise UserError(
             f"{relative(train_val)} has no Data layer for the {split} images."
         )
-    preprocessing = Preprocessing.of(transformation(train_val, "val"), shape)
-    return Database(ROOT / source.data_param.source, preprocessing)
+    tests = transformation(train_val, "val")
+    return Database(
+        ROOT / source.data_param.source, Preprocessing.of(tests, shape), tests.forced
+    )
 
 
 def first_of_each_class(

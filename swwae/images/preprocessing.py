@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from generator.data_kinds import colour
+from generator.errors import UserError
+from generator.layers import shape_text
 from swwae.images.pictures import from_picture, to_picture
 from swwae.nets.transformation import Transformation
 
@@ -54,11 +57,55 @@ class Preprocessing:
         """Returns float32 (C, H, W), mean-subtracted, of a uint8 image (C, h, w)."""
         return self.centred(self.framed(image))
 
+    def refusal(self, shape: tuple[int, ...], floats: bool = False) -> str | None:
+        """Returns why Caffe's data layer does not take a database's image of a shape
+        (channels, height, width); None where it does.
+
+        It is a clause, after the image. floats: whether it is of floats. Whole images
+        may be larger than `self.shape`.
+        """
+        if shape[0] != self.shape[0]:
+            return (
+                f"and the network reads {colour(self.shape[0])} images: make the"
+                f" database again in {colour(self.shape[0])}."
+            )
+        if floats and (self.shorter_edge > 0 or self.center_square):
+            return (
+                "of floating-point numbers (float_data), which Caffe cannot resize:"
+                " make the database again in the size that the network reads."
+            )
+        if self.shorter_edge > 0:
+            return None
+        size, wanted = shape[1:], self.shape[1:]
+        if self.center_square and not self.whole:
+            size = (min(size),) * 2
+        if size == wanted or (
+            (self.whole or self.shorter_edge == UNSCALED)
+            and size[0] >= wanted[0]
+            and size[1] >= wanted[1]
+        ):
+            return None
+        return (
+            f"and the network reads {shape_text(self.shape)} (channels x height x"
+            " width): make the database again in that size, or write shorter_edge and"
+            " crop_size in the transform_param that resize and crop the images."
+        )
+
     def framed(self, image: np.ndarray) -> np.ndarray:
-        """Returns uint8 (C, H, W) of uint8 (C, h, w): channels and size are made to
-        fit, the centre is taken."""
+        """Returns (C, H, W) of uint8 or float32 (C, h, w): channels and size are made
+        to fit, the centre is taken.
+
+        Raises UserError where the network reads
+        neither grey nor colour, and the image has not its channels.
+        """
         channels, height, width = self.shape
         if image.shape[0] != channels:
+            if channels not in (1, 3):
+                raise UserError(
+                    f"the network reads {channels}-channel images, and a"
+                    f" {colour(image.shape[0])} one was given; its database's are"
+                    " val:N and train:N."
+                )
             picture = to_picture(image).convert("L" if channels == 1 else "RGB")
             image = from_picture(picture)
         if self.center_square and not self.whole:
@@ -68,7 +115,7 @@ class Preprocessing:
         return image if self.whole else _centre(image, height, width)
 
     def centred(self, pixels: np.ndarray) -> np.ndarray:
-        """Returns float32, mean-subtracted, of uint8 (..., C, H, W)."""
+        """Returns float32, mean-subtracted, of uint8 or float32 (..., C, H, W)."""
         return pixels.astype(np.float32) - self._mean()
 
     def pixels(self, unit: np.ndarray) -> np.ndarray:
@@ -108,7 +155,8 @@ def _centre(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Returns uint8 (C, height, width) of uint8 (C, h, w), as the fork resizes.
+    """Returns (C, height, width) of uint8 or float32 (C, h, w), as the fork resizes
+    uint8.
 
     OpenCV's INTER_LINEAR; INTER_AREA where the shorter edge shrinks by more than
     AREA_ABOVE (fork/src/src/caffe/util/augmentation.cpp).
@@ -118,7 +166,7 @@ def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
         return image
     shrinks = min(before) / min(height, width) > AREA_ABOVE
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    result = np.empty((channels, height, width), np.uint8)
+    result = np.empty((channels, height, width), image.dtype)
     for plane, target in zip(np.ascontiguousarray(image), result, strict=True):
         cv2.resize(plane, (width, height), target, interpolation=method)
     return result

@@ -59,7 +59,8 @@ def without_data(net: caffe_pb2.NetParameter, image: Shape, blob: str) -> None:
     """Replaces what reads data by Input layers of one image, in `blob`, and labels; an
     Input layer that is there already has such an image then.
 
-    image: (1, channels, height, width). Where `blob` is concatenated from several data layers' images, each has one.
+    image: (1, channels, height, width). Where `blob` is concatenated from several data
+    layers' images, each has one.
     """
     joined = (la for la in net.layer if la.type == "Concat" and blob in la.top)
     images = {blob, *(bottom for layer in joined for bottom in layer.bottom)}

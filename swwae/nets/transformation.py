@@ -28,7 +28,8 @@ class Transformation:
 
     mean: one number a channel, in the channels' order (BGR), or one for all; () for
     none. scale: what the mean-subtracted pixels are multiplied by. mirror: at random.
-    crop_size, shorter_edge: pixels, 0 for none.
+    crop_size, shorter_edge: pixels, 0 for none. forced: the channels that pictures are
+    decoded with (force_gray, force_color); None: their own.
     """
 
     mean: tuple[float, ...] = ()
@@ -37,6 +38,7 @@ class Transformation:
     crop_size: int = 0
     shorter_edge: int = 0
     center_square: bool = False
+    forced: int | None = None
 
     def normalisation(self, channels: int) -> Normalisation:
         """Returns the same as x = (pixel - mean) / std, pixels in [0, 1]."""
@@ -82,4 +84,5 @@ def transformation(train_val: Path, split: str) -> Transformation:
         param.crop_size,
         param.shorter_edge,
         param.center_square,
+        3 if param.force_color else 1 if param.force_gray else None,
     )

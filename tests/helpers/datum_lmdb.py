@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import cv2
 import lmdb
+import numpy as np
 from caffe.proto import caffe_pb2
 
 PAGE = 4096
@@ -25,6 +27,20 @@ def image(label: int, side: int = 2, **fields) -> caffe_pb2.Datum:
     """Returns a grey image of side x side black pixels. fields: that differ."""
     usual = {"channels": 1, "height": side, "width": side, "data": bytes(side * side)}
     return caffe_pb2.Datum(**(usual | {"label": label} | fields))
+
+
+def floats(label: int, values: np.ndarray) -> caffe_pb2.Datum:
+    """Returns an image (C, h, w) of float_data."""
+    channels, height, width = values.shape
+    datum = caffe_pb2.Datum(channels=channels, height=height, width=width, label=label)
+    datum.float_data.extend(values.ravel().tolist())
+    return datum
+
+
+def picture(label: int, pixels: np.ndarray) -> caffe_pb2.Datum:
+    """Returns a PNG of uint8 or uint16, (h, w) or (h, w, 3), BGR."""
+    encoded = cv2.imencode(".png", pixels)[1].tobytes()
+    return caffe_pb2.Datum(data=encoded, encoded=True, label=label)
 
 
 def overwrite(folder: Path, page: int, content: bytes, offset: int = 0) -> None:
