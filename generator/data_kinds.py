@@ -39,8 +39,8 @@ def channels_fault(layer: Layer, channels: int, source: str, net: str) -> str | 
     if shape is None or shape[0] == channels:
         return None
     return (
-        f"{source} holds {colour(shape[0])} images, and {net} reads {colour(channels)}"
-        f" ones: {_recolour(layer, channels, layer.type == 'Data')}."
+        f"{source} holds images in {colour(shape[0])}, and {net} reads"
+        f" {colour(channels)}: {_recolour(layer, channels, layer.type == 'Data')}."
     )
 
 
@@ -115,8 +115,8 @@ def _size_faults(
                 yield (
                     f"{source} holds images of down to {_pixels(kind.least)} pixels,"
                     f" and layer '{layer.name}' of {net} crops them to {crop}x{crop}:"
-                    f" write shorter_edge: {crop} in its transform_param, which resizes them"
-                    " first."
+                    f" write shorter_edge: {crop} in its transform_param, which resizes"
+                    " them first."
                 )
         return
     sizes = {size for kind in kinds for size in (kind.least, kind.most)}
@@ -171,6 +171,6 @@ def _recolour(layer: Layer, channels: int, encoded: bool) -> str:
     if encoded:
         mend += (
             f", or write {FORCED[channels]}: true in the transform_param of"
-            f" '{layer.name}', which decodes pictures so"
+            f" '{layer.name}', if they are encoded (JPEG, PNG)"
         )
     return f"{mend}, or take a network file that reads what it holds"

@@ -36,11 +36,9 @@ def check(net: caffe_pb2.NetParameter, path: Path) -> None:
     layers = [layer_of(layer) for layer in net.layer]
     for layer in data_kinds.readers(layers, network.image_blob(deploy)):
         source = relative(databases.source_of(layer))
-        fault = data_kinds.channels_fault(layer, image[0], source, shown)
         kinds = _kinds(layer)
-        fault = fault or next(
-            data_kinds.faults(layer, kinds, image[0], source, shown), None
-        )
+        fault = next(data_kinds.faults(layer, kinds, image[0], source, shown), None)
+        fault = fault or data_kinds.channels_fault(layer, image[0], source, shown)
         if fault:
             raise UserError(fault)
         size = data_kinds.size(layer, kinds) if kinds else _first_size(layer)

@@ -64,7 +64,7 @@ FLOATS = floats(0, PIXELS[np.newaxis])
     [
         (
             [COLOUR],
-            "holds colour images, and .* reads grey ones: make it again in grey",
+            "holds images in colour, and .* reads grey: make it again in grey",
         ),
         ([COLOURED], "write force_gray: true in the transform_param of 'data'"),
         ([grey(8), COLOUR], r"holds an image \(entry 00000001\) in colour, and"),
@@ -161,4 +161,4 @@ def test_the_generator_refuses_colour_under_grey(tmp_path, monkeypatch):
     )
     with pytest.raises(UserError) as raised:
         data_labels.check_channels([planned])
-    assert "train_lmdb holds colour images, and vgg8 reads grey" in str(raised.value)
+    assert "train_lmdb holds images in colour, and vgg8 reads grey" in str(raised.value)

@@ -40,6 +40,22 @@ def test_what_is_refused_before_a_stage(project, name):
     refused(project, f"data/tiny/{name} has the labels 1 to 2", "2 outputs", "from 0")
 
 
+def test_images_of_another_kind(project):
+    """In the test images alone: Caffe would train, and end at the first test."""
+    folder = project.root / "data" / "tiny" / "test_lmdb"
+    colour = image(1, 8, channels=3, data=bytes(192))
+    for record, words in (
+        (
+            colour,
+            "test_lmdb holds images in colour, and models/tiny/baseline/train_val",
+        ),
+        (image(1, 6), "test_lmdb gives images of 1x6x6 (channels x height x width)"),
+    ):
+        (folder / "data.mdb").unlink()
+        write(folder, [record])
+        refused(project, words, "make it again in")
+
+
 def test_a_page_that_rots_later(project):
     """It was whole when it was looked at, and its file's time has stayed."""
     project.run(0, "--max-iter", EPOCH)
