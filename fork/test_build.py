@@ -48,6 +48,12 @@ echo "[  PASSED  ] as many tests as there are."
 # Ends the build, where a test wants no more, with a code that nothing else gives.
 PREPARE = 'import os, sys; sys.exit(int(os.environ.get("PREPARE_ENDS", 0)))\n'
 ENDED_AFTER_PACKAGES = 77
+ONEDNN = """\
+import pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+folder.mkdir(parents=True)
+(folder / "unpacked").write_text("2.6.3-1")
+"""
 
 
 def write_program(path, script):
@@ -71,6 +77,7 @@ class Project:
         for name in ("build.sh", "packages.txt"):
             shutil.copy(FORK / name, self.root / "fork")
         self.write("fork/prepare.py", PREPARE)
+        self.write("fork/onednn.py", ONEDNN)
         write_program(self.root / "tools/venv.sh", "")
         write_program(self.root / ".venv/bin/python", "echo python and numpy\n")
         for name, script in (
@@ -140,11 +147,61 @@ def test_root_gets_missing_packages_in_a_fresh_clone(project):
 
 
 def test_without_onednn_its_package_is_not_asked_for(project):
-    project.miss("libdnnl-dev", "ccache")
+    project.miss("ocl-icd-libopencl1", "ccache")
     done = project.build(user=1000, DNNL="OFF")
     assert done.stderr.endswith("run: sudo apt-get install ccache\n")
     done = project.build(user=1000)
-    assert done.stderr.endswith("run: sudo apt-get install ccache libdnnl-dev\n")
+    assert done.stderr.endswith("run: sudo apt-get install ccache ocl-icd-libopencl1\n")
+
+
+DEFINES = "#define DNNL_VERSION_MAJOR {}\n#define DNNL_VERSION_MINOR {}\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "machine", "unpacked"),
+    [
+        ((2, 6), "x86_64-linux-gnu", False),
+        ((2, 7), "x86_64-linux-gnu", False),
+        ((2, 5), "x86_64-linux-gnu", True),
+        ((3, 7), "x86_64-linux-gnu", True),
+        (None, "x86_64-linux-gnu", True),
+        (None, "aarch64-linux-gnu", False),
+    ],
+)
+def test_onednn_is_the_systems_where_that_is_the_one(
+    project, version, machine, unpacked
+):
+    defines = DEFINES.format(*version) if version else ""
+    write_program(
+        project.programs / "g++",
+        f"case $* in *multiarch*) echo {machine}; exit;; esac\n"
+        f"printf '%s' '{defines}'\n[ -n '{defines}' ]\n",
+    )
+    write_program(
+        project.programs / "cmake",
+        'for word; do case $word in -[DU]DNNL_*) echo "$word" >>"$CALLS"; esac; done\n'
+        "exit 1\n",
+    )
+    project.build()
+    folder = project.root / "build/onednn/usr"
+    library = folder / "lib/x86_64-linux-gnu/libdnnl.so"
+    assert project.calls.read_text().splitlines() == (
+        [f"-DDNNL_INCLUDE_DIR={folder}/include", f"-DDNNL_LIBRARY={library}"]
+        if unpacked
+        else ["-UDNNL_INCLUDE_DIR", "-UDNNL_LIBRARY"]
+    )
+
+
+def test_onednn_that_cannot_be_had_ends_the_build(project):
+    write_program(project.programs / "g++", "echo x86_64-linux-gnu\n")
+    project.write(
+        "fork/onednn.py",
+        "import sys\nsys.exit('fork/build.sh: Downloading oneDNN failed.')\n",
+    )
+    done = project.build()
+    assert done.returncode == 1
+    assert done.stderr == "fork/build.sh: Downloading oneDNN failed.\n"
+    assert project.calls.read_text() == ""
 
 
 @pytest.mark.parametrize("chosen", [{}, {"DNNL": "OFF"}])
