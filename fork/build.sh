@@ -30,7 +30,7 @@ used_tests+=,solver_factory,split_layer,syncedmem,upgrade_proto,util_blas
 
 usage() {
   cat <<'END'
-usage: fork/build.sh [--cuda] [--tests[=ours|used|all|gpu]] [--sanitize] [--clean]
+usage: fork/build.sh [--cuda] [--tests[=ours|used|all|gpu]] [--sanitize] [--clean] [--fetch]
 
 Builds the patched Caffe and installs it to build/caffe: bin/, lib/, python/caffe.
 
@@ -46,6 +46,8 @@ Builds the patched Caffe and installs it to build/caffe: bin/, lib/, python/caff
                    and run them in one thread and in four; build/caffe stays as it is
   --clean          remove what was built before in the same way, except the download,
                    and start over
+  --fetch          only install and download what a build takes, so that it can follow
+                   without a network (tools/fetch.sh does that for all of README)
   --help           print this
 
   In the environment:
@@ -76,7 +78,7 @@ case ${DNNL=ON} in
   *) fail 2 "DNNL in the environment is $DNNL; it can be ON, the default, or OFF." ;;
 esac
 
-tests='' sanitize='' clean='' cuda='' gpu_tests=''
+tests='' sanitize='' clean='' cuda='' gpu_tests='' fetch=''
 for argument; do
   case $argument in
     --tests | --tests=used) tests=$our_tests,$used_tests ;;
@@ -86,6 +88,7 @@ for argument; do
     --cuda) cuda=yes ;;
     --sanitize) sanitize=yes ;;
     --clean) clean=yes ;;
+    --fetch) fetch=yes ;;
     --help | -h) usage; exit ;;
     *) usage >&2; fail 2 "unknown argument $argument." ;;
   esac
@@ -274,8 +277,8 @@ configure() {
   # A unity build: files compiled in batches, which reads their headers once.
   # Without -fno-trapping-math gcc keeps branches where vectors would change nothing
   # but the processor's flags of inexact results and the like, which nobody reads.
-  cmake -S "$source" -B "$objects" -Wno-dev "${launcher[@]}" \
-    -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$installed" \
+  cmake -S "$source" -B "$objects" "${launcher[@]}" \
+    -DCMAKE_CXX_STANDARD=17 -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$installed" \
     -DCMAKE_CXX_FLAGS="\"-fmacro-prefix-map=$source/=\" -fno-trapping-math" \
     -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=14 \
     "${cuda_options[@]}" -DBLAS=Open -DUSE_OPENMP=ON -DBUILD_docs=OFF -DBUILD_matlab=OFF \
@@ -372,6 +375,11 @@ blas_choice=-DOpenBLAS_LIB=$blas
 [ -e "$blas" ] || blas='' blas_choice=-UOpenBLAS_LIB  # what CMake's cache may remember
 
 find_onednn
+if [ -n "$fetch" ]; then
+  tools/venv.sh
+  python3 fork/prepare.py --fetch
+  exit
+fi
 if [ -n "$sanitize" ]; then
   sanitize
   exit

@@ -2,6 +2,7 @@
 """Prepares the patched Caffe source: upstream, plus fork/src, plus fork/patches.
 
     prepare.py DESTINATION       make or bring up to date the tree in DESTINATION
+    prepare.py --fetch           only download upstream
     prepare.py --fingerprint     print a hash of all that the result depends on
 
 Upstream is fetched as a Debian source package, or copied from $CAFFE_SOURCE.
@@ -268,13 +269,17 @@ def main() -> int:
         description="Prepare the patched Caffe source.", allow_abbrev=False
     )
     parser.add_argument("destination", type=Path, nargs="?")
+    parser.add_argument("--fetch", action="store_true")
     parser.add_argument("--fingerprint", action="store_true")
     args = parser.parse_args()
-    if args.fingerprint == bool(args.destination):
-        parser.error("give a DESTINATION or --fingerprint")
+    if args.fetch + args.fingerprint + bool(args.destination) != 1:
+        parser.error("give a DESTINATION, --fetch or --fingerprint")
     try:
         if args.fingerprint:
             print(fingerprint())
+        elif args.fetch:
+            if local_source() is None:
+                fetch_source()
         else:
             prepare(args.destination)
     except Refusal as refusal:

@@ -192,6 +192,17 @@ def test_onednn_is_the_systems_where_that_is_the_one(
     )
 
 
+def test_fetching_makes_the_downloads_and_builds_nothing(project):
+    note = (
+        'import os, sys\nopen(os.environ["CALLS"], "a").write(f"{sys.argv[1:]}\\n")\n'
+    )
+    project.write("fork/prepare.py", note)
+    write_program(project.root / "tools/venv.sh", 'echo venv >>"$CALLS"')
+    done = project.build("--fetch")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert project.calls.read_text() == "venv\n['--fetch']\n"
+
+
 def test_onednn_that_cannot_be_had_ends_the_build(project):
     write_program(project.programs / "g++", "echo x86_64-linux-gnu\n")
     project.write(
