@@ -30,7 +30,7 @@ used_tests+=,solver_factory,split_layer,syncedmem,upgrade_proto,util_blas
 
 usage() {
   cat <<'END'
-usage: fork/build.sh [--cuda] [--tests[=ours|used|all|gpu]] [--sanitize] [--clean]
+usage: fork/build.sh [--cuda] [--tests[=ours|used|all|gpu]] [--sanitize] [--clean] [--fetch]
 
 Builds the patched Caffe and installs it to build/caffe: bin/, lib/, python/caffe.
 
@@ -46,12 +46,16 @@ Builds the patched Caffe and installs it to build/caffe: bin/, lib/, python/caff
                    and run them in one thread and in four; build/caffe stays as it is
   --clean          remove what was built before in the same way, except the download,
                    and start over
+  --fetch          only install and download what a build takes, so that it can follow
+                   without a network (tools/fetch.sh does that for all of README)
   --help           print this
 
   In the environment:
   CAFFE_SOURCE=DIR  build from this Caffe tree, which stays as it is, instead of
                     fetching one
-  DNNL=OFF          build without oneDNN (libdnnl-dev), whose layers are the fast ones
+  DNNL=OFF          build without oneDNN, whose layers are the fast ones; otherwise
+                    version 2.6 or 2.7 is taken from the system (libdnnl-dev), or
+                    else Debian 12's packages are unpacked into build/onednn
   CUDA_ARCHITECTURES=LIST  compute capabilities for --cuda, such as 90 or '80;90'
                     (default: those of the cards found, otherwise 80, 90, 100 and 120;
                     later cards compile the newest one when a program starts)
@@ -67,13 +71,14 @@ cuda_options=(-DCPU_ONLY=ON)
 
 trap 'echo "fork/build.sh: interrupted; run it again to go on." >&2; exit 130' INT TERM
 
+packages=$(cat fork/packages.txt)
 case ${DNNL=ON} in
-  ON) packages=$(cat fork/packages.txt) ;;
-  OFF) packages=$(grep -v '^libdnnl-dev$' fork/packages.txt) ;;
+  ON) ;;
+  OFF) packages=$(grep -v '^ocl-icd-libopencl1$' <<<"$packages") ;; # oneDNN's alone
   *) fail 2 "DNNL in the environment is $DNNL; it can be ON, the default, or OFF." ;;
 esac
 
-tests='' sanitize='' clean='' cuda='' gpu_tests=''
+tests='' sanitize='' clean='' cuda='' gpu_tests='' fetch=''
 for argument; do
   case $argument in
     --tests | --tests=used) tests=$our_tests,$used_tests ;;
@@ -83,6 +88,7 @@ for argument; do
     --cuda) cuda=yes ;;
     --sanitize) sanitize=yes ;;
     --clean) clean=yes ;;
+    --fetch) fetch=yes ;;
     --help | -h) usage; exit ;;
     *) usage >&2; fail 2 "unknown argument $argument." ;;
   esac
@@ -131,6 +137,26 @@ find_tools() {
     command -v "$tool" >/dev/null ||
       fail 2 "the build tool $tool is not in PATH; install it and run this again."
   done
+}
+
+# Takes the system's oneDNN where the engine DNNL is written for it, or Debian 12's. Says
+# where neither can be had: on another processor, or without Debian's tools.
+find_onednn() {
+  local version
+  onednn_choice=(-UDNNL_INCLUDE_DIR -UDNNL_LIBRARY)  # what CMake's cache may remember
+  onednn=$DNNL
+  [ "$DNNL" = ON ] || return 0
+  version=$(g++ -E -dM -x c++ -include oneapi/dnnl/dnnl_version.h /dev/null 2>/dev/null | sort |
+    sed -nE 's/^#define DNNL_VERSION_(MAJOR|MINOR) ([0-9]+)$/\2/p' | paste -sd. || true)
+  case $version in
+    2.[6-9] | 2.[1-9][0-9]) onednn="of the system, $version"; return ;;
+  esac
+  [ "$(g++ -print-multiarch)" = x86_64-linux-gnu ] && command -v apt-get >/dev/null &&
+    command -v dpkg-deb >/dev/null || return 0
+  python3 fork/onednn.py build/onednn || exit
+  onednn="unpacked, $(cat build/onednn/unpacked)"
+  onednn_choice=("-DDNNL_INCLUDE_DIR=$root/build/onednn/usr/include"
+    "-DDNNL_LIBRARY=$root/build/onednn/usr/lib/x86_64-linux-gnu/libdnnl.so")
 }
 
 # Finds CUDA's compiler, NVIDIA's wheels and what to compile for, or says what is missing.
@@ -251,13 +277,13 @@ configure() {
   # A unity build: files compiled in batches, which reads their headers once.
   # Without -fno-trapping-math gcc keeps branches where vectors would change nothing
   # but the processor's flags of inexact results and the like, which nobody reads.
-  cmake -S "$source" -B "$objects" -Wno-dev "${launcher[@]}" \
-    -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$installed" \
+  cmake -S "$source" -B "$objects" "${launcher[@]}" \
+    -DCMAKE_CXX_STANDARD=17 -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$installed" \
     -DCMAKE_CXX_FLAGS="\"-fmacro-prefix-map=$source/=\" -fno-trapping-math" \
     -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=14 \
     "${cuda_options[@]}" -DBLAS=Open -DUSE_OPENMP=ON -DBUILD_docs=OFF -DBUILD_matlab=OFF \
     -DALLOW_LMDB_NOLOCK=ON \
-    "$blas_choice" \
+    "$blas_choice" "${onednn_choice[@]}" \
     -DUSE_DNNL="$DNNL" -Dpython_version=3 -DPYTHON_EXECUTABLE="$root/.venv/bin/python" \
     "$@" >>"$log" 2>&1 ||
     fail 1 "configuring failed: $(grep -m1 -A2 'CMake Error' "$log" |
@@ -348,6 +374,12 @@ blas=/usr/lib/$(g++ -print-multiarch)/openblas-openmp/libopenblas.so
 blas_choice=-DOpenBLAS_LIB=$blas
 [ -e "$blas" ] || blas='' blas_choice=-UOpenBLAS_LIB  # what CMake's cache may remember
 
+find_onednn
+if [ -n "$fetch" ]; then
+  tools/venv.sh
+  python3 fork/prepare.py --fetch
+  exit
+fi
 if [ -n "$sanitize" ]; then
   sanitize
   exit
@@ -357,7 +389,7 @@ wanted=$(python3 fork/prepare.py --fingerprint) || exit
 tools/venv.sh
 [ -z "$cuda" ] || find_cuda
 wanted+=" $(.venv/bin/python -c 'import platform as p; from importlib import metadata
-print("python", p.python_version(), "numpy", metadata.version("numpy"))') dnnl $DNNL blas $blas"
+print("python", p.python_version(), "numpy", metadata.version("numpy"))') dnnl $onednn blas $blas"
 [ -z "$cuda" ] ||
   wanted+=" cuda $cuda_found"
 
@@ -378,6 +410,10 @@ if [ "$(cat "$installed/made-from" 2>/dev/null)" != "$wanted" ]; then
   run_make "compiling Caffe" all
   make -C "$objects" install >>"$log" 2>&1 ||
     fail 1 "installing to $installed failed: $(tail -n 1 "$log")"
+  rm -f "$installed"/lib/libdnnl.so.*
+  case $onednn in
+    unpacked*) cp build/onednn/usr/lib/x86_64-linux-gnu/libdnnl.so.2 "$installed/lib" ;;
+  esac
   "$root/.venv/bin/python" -c 'import sys; sys.path.insert(0, sys.argv[1])
 import caffe' "$installed/python" >>"$log" 2>&1 ||
     fail 1 "the pycaffe just built does not import: $(tail -n 1 "$log")"

@@ -2,6 +2,7 @@
 """Prepares the patched Caffe source: upstream, plus fork/src, plus fork/patches.
 
     prepare.py DESTINATION       make or bring up to date the tree in DESTINATION
+    prepare.py --fetch           only download upstream
     prepare.py --fingerprint     print a hash of all that the result depends on
 
 Upstream is fetched as a Debian source package, or copied from $CAFFE_SOURCE.
@@ -21,6 +22,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from debian import Refusal, fetch
+
 FORK = Path(__file__).resolve().parent
 BUILD = FORK.parent / "build"
 
@@ -29,7 +32,6 @@ VERSION = "1.0.0+git20180821.99bd997-8"
 SUITE = "bullseye"
 TARBALL = f"{PACKAGE}_{VERSION.rpartition('-')[0]}.orig.tar.gz"
 SHA256 = "e0eb3f06794f7402c77b7dec8e8480273ee1a1bb192e9122b621a69d4147ad0c"
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 # What every Caffe tree has, and what of somebody's tree is not source.
 LANDMARKS = ("src/caffe/proto/caffe.proto", "src/caffe/net.cpp", "CMakeLists.txt")
@@ -40,14 +42,6 @@ PATCHED = r"^\+\+\+ b/(\S+)"
 """The name of a file that a patch changes."""
 
 NOT_SOURCE = {".git", ".pc", "build", ".build_release", ".build_debug", "distribute"}
-
-
-class Refusal(Exception):
-    """One sentence for the person; `code` is 2 where they can mend it."""
-
-    def __init__(self, sentence: str, code: int = 1):
-        super().__init__(sentence)
-        self.code = code
 
 
 def files_below(root: Path) -> list[Path]:
@@ -106,108 +100,26 @@ def fingerprint() -> str:
     return digest.hexdigest()
 
 
-def sha256_of(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def apt_get(*words: str) -> list[str]:
-    """The lines that apt-get prints; none where it fails."""
-    done = subprocess.run(
-        ["apt-get", *words], check=False, capture_output=True, text=True
+def fetch_source() -> Path:
+    """The pinned tarball, downloaded unless it is there."""
+    (tarball,) = fetch(
+        {TARBALL: SHA256},
+        BUILD / "downloads",
+        suite=SUITE,
+        kind="deb-src",
+        words=["source", "--download-only", "--tar-only", f"{PACKAGE}={VERSION}"],
+        what=f"Caffe's source, {PACKAGE} {VERSION}",
+        instead="or set CAFFE_SOURCE to a Caffe source tree",
     )
-    return done.stdout.splitlines()
-
-
-def mirror() -> str:
-    """The address of the Debian mirror that this machine installs from."""
-    # Origin and label tell Debian's archive from Debian-Security and from others.
-    listed = apt_get(
-        "indextargets",
-        "--format",
-        "$(ORIGIN) $(LABEL) $(REPO_URI)",
-        "Created-By: Packages",
-    )
-    found = [line.split()[2] for line in listed if line.startswith("Debian Debian ")]
-    if not found:  # no apt-get update yet: what it would fetch, and the usual path
-        would_fetch = apt_get("--print-uris", "update")
-        addresses = [line.strip("'").partition("dists/")[0] for line in would_fetch]
-        found = [x for x in addresses if x.endswith("/debian/")]
-    if not found:
-        raise Refusal(
-            "This machine's apt names no Debian mirror to fetch Caffe's source from."
-            " Set CAFFE_SOURCE to a Caffe source tree."
-        )
-    return found[0]
-
-
-def fetch() -> Path:
-    """The pinned tarball, downloaded unless it is there; apt checks signatures.
-
-    apt works on a state folder of its own: the machine's sources stay as they are.
-    """
-    tarball = BUILD / "downloads" / TARBALL
-    if tarball.is_file() and sha256_of(tarball) == SHA256:
-        return tarball
-    instead = "or set CAFFE_SOURCE to a Caffe source tree"
-    if not shutil.which("apt-get"):
-        raise Refusal(f"Fetching Caffe's source needs apt-get; use Debian, {instead}.")
-    if not Path(KEYRING).is_file():
-        raise Refusal(
-            f"{KEYRING} is missing; apt-get install debian-archive-keyring, {instead}.",
-            code=2,
-        )
-    print(f"fetching Caffe's source, {PACKAGE} {VERSION} of Debian {SUITE}", flush=True)
-    tarball.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=tarball.parent) as name:
-        state = Path(name)
-        for folder in ("lists/partial", "cache/archives/partial"):
-            (state / folder).mkdir(parents=True)
-        (state / "status").touch()
-        (state / "sources.list").write_text(
-            f"deb-src [signed-by={KEYRING}] {mirror()} {SUITE} main\n"
-        )
-        apt = [
-            "apt-get", "-qq",
-            "-o", f"Dir::State={state}",
-            "-o", f"Dir::State::lists={state}/lists",
-            "-o", f"Dir::State::status={state}/status",
-            "-o", f"Dir::Cache={state}/cache",
-            "-o", f"Dir::Etc::sourcelist={state}/sources.list",
-            "-o", "Dir::Etc::sourceparts=/dev/null",
-            "-o", "Acquire::Languages=none",
-            "-o", "APT::Sandbox::User=root",
-            "-o", "APT::Update::Error-Mode=any",
-        ]  # fmt: skip
-        for words in (
-            ["update"],
-            ["source", "--download-only", "--tar-only", f"{PACKAGE}={VERSION}"],
-        ):
-            done = subprocess.run(
-                apt + words, check=False, cwd=state, capture_output=True, text=True
-            )
-            if done.returncode:
-                errors = [x for x in done.stderr.splitlines() if x.startswith("E:")]
-                reason = errors[0][2:].strip() if errors else "apt-get gave no reason"
-                raise Refusal(
-                    f"Downloading {TARBALL} failed ({reason})."
-                    f" Run this again when the network is up, {instead}."
-                )
-        fetched = state / TARBALL
-        if not fetched.is_file() or sha256_of(fetched) != SHA256:
-            found = sha256_of(fetched) if fetched.is_file() else "no such file"
-            raise Refusal(
-                f"The downloaded {TARBALL} is not the pinned one: expected sha256"
-                f" {SHA256}, found {found}. Do not use it; try another Debian mirror,"
-                f" {instead}."
-            )
-        fetched.replace(tarball)
     return tarball
 
 
 def unpack(tarball: Path, tree: Path) -> None:
     """Unpacks into `tree`; a single top folder in the archive is left out."""
+    # Python without filters, before 3.11.4, would not know the word.
+    safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     with tarfile.open(tarball) as archive:
-        archive.extractall(tree)
+        archive.extractall(tree, **safely)
     inside = list(tree.iterdir())
     if len(inside) == 1 and inside[0].is_dir():
         for path in inside[0].iterdir():
@@ -341,7 +253,7 @@ def prepare(tree: Path) -> None:
     with tempfile.TemporaryDirectory(dir=tree.parent, prefix="caffe-fresh-") as name:
         fresh = Path(name)
         if source is None:
-            unpack(fetch(), fresh)
+            unpack(fetch_source(), fresh)
         else:
             print(f"copying Caffe's source from {source}", flush=True)
             copy_source(source, fresh)
@@ -357,13 +269,17 @@ def main() -> int:
         description="Prepare the patched Caffe source.", allow_abbrev=False
     )
     parser.add_argument("destination", type=Path, nargs="?")
+    parser.add_argument("--fetch", action="store_true")
     parser.add_argument("--fingerprint", action="store_true")
     args = parser.parse_args()
-    if args.fingerprint == bool(args.destination):
-        parser.error("give a DESTINATION or --fingerprint")
+    if args.fetch + args.fingerprint + bool(args.destination) != 1:
+        parser.error("give a DESTINATION, --fetch or --fingerprint")
     try:
         if args.fingerprint:
             print(fingerprint())
+        elif args.fetch:
+            if local_source() is None:
+                fetch_source()
         else:
             prepare(args.destination)
     except Refusal as refusal:

@@ -1,115 +1,20 @@
 """build.sh with stand-ins for apt, CMake and make: packages, paths, sentences."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-FORK = Path(__file__).resolve().parent
-PACKAGES = (FORK / "packages.txt").read_text().split()
-
-# What they are asked is kept in the file named by $CALLS.
-DPKG_QUERY = """\
-for package; do
-  if grep -qx "$package" "$INSTALLED"; then echo "installed $package"
-  else found=1; fi
-done
-exit ${found-0}
-"""
-APT_GET = """\
-echo "apt-get $*" >>"$CALLS"
-[ -z "${APT_FAILS-}" ] || { echo "E: $APT_FAILS" >&2; exit 100; }
-"""
-CMAKE = """\
-[ -e "$OBJECTS/CMakeCache.txt" ] && state=old || state=clean
-echo "cmake: $state objects" >>"$CALLS"
-echo "CMake Error at nowhere: as the test wants" >&2
-exit 1
-"""
-# CMake and make where all goes well, and what they build: tests that say what they saw.
-CMAKE_WORKS = """\
-for word; do
-  case $word in -DBUILD_* | -DCMAKE_CXX_FLAGS_RELEASE=*) echo "$word" >>"$CALLS"; esac
-done
-"""
-MAKE = """\
-echo "make $4" >>"$CALLS"
-mkdir -p "$2/test" && cp "$TESTS" "$2/test/test.testbin"
-"""
-TESTS = """\
-echo "tests in $OMP_NUM_THREADS" >>"$CALLS"
-echo "${SAYS-}" >&2
-echo "$LSAN_OPTIONS; $UBSAN_OPTIONS"
-echo "[  PASSED  ] as many tests as there are."
-[ "$OMP_NUM_THREADS" != "${FAILS_IN-}" ] || { echo "[  FAILED  ] a test"; exit 1; }
-"""
-# Ends the build, where a test wants no more, with a code that nothing else gives.
-PREPARE = 'import os, sys; sys.exit(int(os.environ.get("PREPARE_ENDS", 0)))\n'
-ENDED_AFTER_PACKAGES = 77
-
-
-def write_program(path, script):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{script}")
-    path.chmod(0o755)
-
-
-class Project:
-    """A fresh clone: fork/ and tools/ as build.sh needs them, no build/."""
-
-    def __init__(self, folder):
-        folder.mkdir(exist_ok=True)
-        self.root = folder / "a clone"
-        self.programs = folder / "programs"
-        self.calls = folder / "calls"
-        self.installed = folder / "installed"
-        self.installed.write_text("\n".join(PACKAGES))
-        self.calls.touch()
-        (self.root / "fork").mkdir(parents=True)
-        for name in ("build.sh", "packages.txt"):
-            shutil.copy(FORK / name, self.root / "fork")
-        self.write("fork/prepare.py", PREPARE)
-        write_program(self.root / "tools/venv.sh", "")
-        write_program(self.root / ".venv/bin/python", "echo python and numpy\n")
-        for name, script in (
-            ("dpkg-query", DPKG_QUERY),
-            ("apt-get", APT_GET),
-            ("cmake", CMAKE),
-            ("id", 'echo "$USER_ID"\n'),
-            ("protoc", ""),
-        ):
-            write_program(self.programs / name, script)
-
-    def write(self, name, content):
-        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
-        (self.root / name).write_text(content)
-
-    def miss(self, *packages):
-        self.installed.write_text("\n".join(set(PACKAGES) - set(packages)))
-
-    def build(self, *arguments, user=0, cwd=None, **environment):
-        return subprocess.run(
-            [self.root / "fork/build.sh", *arguments],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=cwd,
-            env={
-                **{
-                    k: v
-                    for k, v in os.environ.items()
-                    if k not in ("CAFFE_SOURCE", "DNNL")
-                },
-                "PATH": f"{self.programs}{os.pathsep}{os.environ['PATH']}",
-                "CALLS": str(self.calls),
-                "INSTALLED": str(self.installed),
-                "OBJECTS": str(self.root / "build/caffe-obj"),
-                "USER_ID": str(user),
-                **environment,
-            },
-        )
+from tests.helpers.build_project import (
+    CMAKE,
+    CMAKE_WORKS,
+    ENDED_AFTER_PACKAGES,
+    MAKE,
+    TESTS,
+    Project,
+    write_program,
+)
 
 
 @pytest.fixture
@@ -140,11 +45,72 @@ def test_root_gets_missing_packages_in_a_fresh_clone(project):
 
 
 def test_without_onednn_its_package_is_not_asked_for(project):
-    project.miss("libdnnl-dev", "ccache")
+    project.miss("ocl-icd-libopencl1", "ccache")
     done = project.build(user=1000, DNNL="OFF")
     assert done.stderr.endswith("run: sudo apt-get install ccache\n")
     done = project.build(user=1000)
-    assert done.stderr.endswith("run: sudo apt-get install ccache libdnnl-dev\n")
+    assert done.stderr.endswith("run: sudo apt-get install ccache ocl-icd-libopencl1\n")
+
+
+DEFINES = "#define DNNL_VERSION_MAJOR {}\n#define DNNL_VERSION_MINOR {}\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "machine", "unpacked"),
+    [
+        ((2, 6), "x86_64-linux-gnu", False),
+        ((2, 7), "x86_64-linux-gnu", False),
+        ((2, 5), "x86_64-linux-gnu", True),
+        ((3, 7), "x86_64-linux-gnu", True),
+        (None, "x86_64-linux-gnu", True),
+        (None, "aarch64-linux-gnu", False),
+    ],
+)
+def test_onednn_is_the_systems_where_that_is_the_one(
+    project, version, machine, unpacked
+):
+    defines = DEFINES.format(*version) if version else ""
+    write_program(
+        project.programs / "g++",
+        f"case $* in *multiarch*) echo {machine}; exit;; esac\n"
+        f"printf '%s' '{defines}'\n[ -n '{defines}' ]\n",
+    )
+    write_program(
+        project.programs / "cmake",
+        'for word; do case $word in -[DU]DNNL_*) echo "$word" >>"$CALLS"; esac; done\n'
+        "exit 1\n",
+    )
+    project.build()
+    folder = project.root / "build/onednn/usr"
+    library = folder / "lib/x86_64-linux-gnu/libdnnl.so"
+    assert project.calls.read_text().splitlines() == (
+        [f"-DDNNL_INCLUDE_DIR={folder}/include", f"-DDNNL_LIBRARY={library}"]
+        if unpacked
+        else ["-UDNNL_INCLUDE_DIR", "-UDNNL_LIBRARY"]
+    )
+
+
+def test_fetching_makes_the_downloads_and_builds_nothing(project):
+    note = (
+        'import os, sys\nopen(os.environ["CALLS"], "a").write(f"{sys.argv[1:]}\\n")\n'
+    )
+    project.write("fork/prepare.py", note)
+    write_program(project.root / "tools/venv.sh", 'echo venv >>"$CALLS"')
+    done = project.build("--fetch")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert project.calls.read_text() == "venv\n['--fetch']\n"
+
+
+def test_onednn_that_cannot_be_had_ends_the_build(project):
+    write_program(project.programs / "g++", "echo x86_64-linux-gnu\n")
+    project.write(
+        "fork/onednn.py",
+        "import sys\nsys.exit('fork/build.sh: Downloading oneDNN failed.')\n",
+    )
+    done = project.build()
+    assert done.returncode == 1
+    assert done.stderr == "fork/build.sh: Downloading oneDNN failed.\n"
+    assert project.calls.read_text() == ""
 
 
 @pytest.mark.parametrize("chosen", [{}, {"DNNL": "OFF"}])

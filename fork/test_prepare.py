@@ -186,64 +186,6 @@ def test_fingerprint_follows_fork_and_source(fork, upstream, monkeypatch):
     assert len(set(seen)) == 5
 
 
-INDEXED = """\
-Debian Debian-Security http://mirror.invalid/debian-security/
-Other Debian http://other.invalid/debian/
-Debian Debian http://mirror.invalid/archive/
-"""
-WOULD_FETCH = """\
-'http://mirror.invalid/debian-security/dists/x-security/InRelease' mirror.invalid_1 0
-'http://mirror.invalid/debian/dists/x/InRelease' mirror.invalid_2 0
-"""
-
-
-def fake_apt(tmp_path, monkeypatch, script, indexed=INDEXED, would_fetch=""):
-    """An apt-get that knows mirrors and, where it should fetch, runs `script`."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    (folder / "indexed").write_text(indexed)
-    (folder / "would_fetch").write_text(would_fetch)
-    apt = folder / "apt-get"
-    apt.write_text(
-        '#!/bin/sh\ncase "$*" in\n'
-        f"*indextargets*) cat '{folder}/indexed'; exit;;\n"
-        f"*print-uris*) cat '{folder}/would_fetch'; exit;;\nesac\n{script}"
-    )
-    apt.chmod(0o755)
-    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
-    monkeypatch.setattr(prepare, "KEYRING", str(apt))
-
-
-def test_mirror_is_the_archive_and_not_security(fork, tmp_path, monkeypatch):
-    fake_apt(tmp_path, monkeypatch, "")
-    assert prepare.mirror() == "http://mirror.invalid/archive/"
-
-
-def test_mirror_before_the_first_update(fork, tmp_path, monkeypatch):
-    fake_apt(tmp_path, monkeypatch, "", indexed="", would_fetch=WOULD_FETCH)
-    assert prepare.mirror() == "http://mirror.invalid/debian/"
-
-
-def test_no_mirror(fork, tmp_path, monkeypatch):
-    fake_apt(tmp_path, monkeypatch, "", indexed="")
-    with pytest.raises(prepare.Refusal, match="no Debian mirror.*CAFFE_SOURCE"):
-        prepare.mirror()
-
-
-def test_failed_download_says_why_and_what_to_do(fork, tmp_path, monkeypatch):
-    fake_apt(tmp_path, monkeypatch, "echo 'E: could not resolve' >&2; exit 100\n")
-    with pytest.raises(prepare.Refusal, match="could not resolve.*CAFFE_SOURCE"):
-        prepare.fetch()
-    assert list((prepare.BUILD / "downloads").iterdir()) == []
-
-
-def test_wrong_checksum_is_refused_and_not_kept(fork, tmp_path, monkeypatch):
-    fake_apt(tmp_path, monkeypatch, f"echo forged > '{prepare.TARBALL}'\n")
-    with pytest.raises(prepare.Refusal, match=f"expected sha256 {prepare.SHA256}"):
-        prepare.fetch()
-    assert list((prepare.BUILD / "downloads").iterdir()) == []
-
-
 def test_command_line_ends_with_a_sentence(tmp_path):
     done = subprocess.run(
         [sys.executable, prepare.__file__, str(tmp_path / "tree")],

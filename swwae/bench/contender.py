@@ -23,13 +23,14 @@ class Contender:
 
     job: for timing; compared: for comparing results. refused: why there are no figures,
     where there are none. count: steps in a turn. times: milliseconds a step, the median
-    of each turn. peak: bytes. differences: of "outputs" and "gradients", from the
-    reference's; the reference's own are from what it computes with disturbed weights
-    (`rounds.DISTURBANCE`). finite: whether every loss was. layers: type -> milliseconds
-    forward and backward. gigabytes: type of those that only move numbers -> GB/s,
-    likewise; copied: GB/s of a copy. On a card, peak is what is held of it, and
-    allocated, of that, PyTorch's tensors' share; died: whether `refused` is a fault:
-    its process ended, or could not begin though it was asked for.
+    of each turn; others: the cores that other processes took in it. peak: bytes.
+    differences: of "outputs" and "gradients", from the reference's; the reference's own
+    are from what it computes with disturbed weights (`rounds.DISTURBANCE`). finite:
+    whether every loss was. layers: type -> milliseconds forward and backward.
+    gigabytes: type of those that only move numbers -> GB/s, likewise; copied: GB/s of a
+    copy. On a card, peak is what is held of it, and allocated, of that, PyTorch's
+    tensors' share; died: whether `refused` is a fault: its process ended, or could not
+    begin though it was asked for.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Contender:
     refused: str | None = None
     count: int = 1
     times: list[float] = field(default_factory=list)
+    others: list[float] = field(default_factory=list)
     peak: int = 0
     differences: dict[str, Difference] = field(default_factory=dict)
     finite: bool = True

@@ -107,6 +107,7 @@ def gpu_contender_record(
     return record | {
         "steps_a_turn": one.count,
         "turns_ms": one.times,
+        "busy_cores": one.others,
         "ms": one.milliseconds,
         "images_per_second": 1000 * one.batch / one.milliseconds,
         "tflop_per_second": cost.total / one.milliseconds / 1e9,
@@ -161,6 +162,7 @@ def contender_record(
     return record | {
         "steps_a_turn": one.count,
         "turns_ms": one.times,
+        "busy_cores": one.others,
         "ms": one.milliseconds,
         "images_per_second": 1000 * one.batch / one.milliseconds,
         "gflop_per_second": cost.total / one.milliseconds / 1e6,

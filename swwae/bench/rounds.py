@@ -72,6 +72,7 @@ class Rounds:
         self._contenders = [c for c in contenders if not c.refused]
         self._progress = progress
         self._running: dict[int, Worker] = {}
+        self._others = 0.0  # of the latest turn
         self.kept = True
 
     def warm_up(self, seconds: float) -> None:
@@ -97,6 +98,7 @@ class Rounds:
                 self._drop(contender, error)
                 continue
             contender.times.append(milliseconds)
+            contender.others.append(self._others)
             self._progress(f"{contender.title}: {milliseconds:.4g} ms a step")
 
     def layers(self) -> None:
@@ -114,6 +116,7 @@ class Rounds:
         """Leaves a contender out from now on, and says why."""
         contender.refused = str(error)
         contender.times.clear()
+        contender.others.clear()
         self._contenders.remove(contender)
 
     def close(self) -> None:
@@ -126,6 +129,7 @@ class Rounds:
         """Returns the milliseconds of so many steps."""
         answer = self._worker(contender).ask(steps=count)
         self._note(contender, answer)
+        self._others = answer["others"]
         if not self.kept:
             self.close()
         return answer["milliseconds"]

@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from swwae.bench.busy import Others
 from swwae.bench.job import Job, Refused
 from swwae.bench.memory import forget_peak, peak_memory, resident_memory
 
@@ -29,8 +30,9 @@ def serve(job: Job) -> None:
 
     {"build": job}: builds that, in place of what there was -> "done", or "refused";
     {"steps": n}: takes training steps -> "milliseconds" of each, "loss" (null where it
-        is not finite), "peak" (most bytes held beyond the program and its libraries; on
-        a card what `Side.memory` says);
+        is not finite), "others" (cores that other processes took meanwhile), "peak"
+        (most bytes held beyond the program and its libraries; on a card what
+        `Side.memory` says);
     {"layers": n}: -> what Caffe's Side.layers of n steps returns;
     {"compare": file, "blobs": [...], "disturbance": x}: writes outputs and gradients of
         one pass, after changing the weights by x where that is not 0 (Caffe alone); any
@@ -70,7 +72,9 @@ def serve(job: Job) -> None:
                 continue
             answer(done=True)
         elif "steps" in request:
+            others = Others()
             times = side.steps(request["steps"])
+            taken = others.cores()
             loss = side.loss()
             if job.gpu is None:
                 memory = {"peak": max(peak_memory() - libraries, 0)}
@@ -79,6 +83,7 @@ def serve(job: Job) -> None:
             answer(
                 milliseconds=times,
                 loss=loss if math.isfinite(loss) else None,
+                others=taken,
                 **memory,
             )
         elif "layers" in request:

@@ -29,7 +29,7 @@ from swwae.base.processes import cores
 from swwae.base.project import CAFFE, relative
 from swwae.base.settings import require_settings
 from swwae.base.tables import print_summary
-from swwae.bench import gpu_table, table
+from swwae.bench import busy, gpu_table, table
 from swwae.bench.contender import Contender
 from swwae.bench.gpu_rounds import measure_on_gpu
 from swwae.bench.gpu_setup import (
@@ -94,6 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
             progress=to_stderr,
         )
     print(f"\n{table.report(comparison.contenders, comparison.costs)}")
+    _say_busy(comparison.contenders)
     if options.json:
         content = comparison_record(
             run,
@@ -143,6 +144,7 @@ def _on_gpu(
         progress=to_stderr,
     )
     print(f"\n{gpu_table.report(comparison, described)}")
+    _say_busy(comparison.contenders)
     if options.json:
         typed = sys.argv[1:] if arguments is None else arguments
         content = gpu_record(
@@ -348,6 +350,13 @@ def _compared(comparison: GpuComparison) -> str:
 
 def to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def _say_busy(contenders: list[Contender]) -> None:
+    """Says that the machine was busy with other work, where it was."""
+    said = busy.sentence([taken for one in contenders for taken in one.others])
+    if said:
+        print(f"\n{said}")
 
 
 def _judge(contenders: list[Contender]) -> int:

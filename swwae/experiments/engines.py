@@ -128,8 +128,8 @@ class EngineComparison:
         built = list((CAFFE.parents[1] / "lib").glob("libcaffe.so*"))
         if built and not any(ONEDNN_LIBRARY in path.read_bytes() for path in built):
             raise UserError(
-                "this Caffe was built without oneDNN, so CAFFE is all it has: install"
-                f" libdnnl-dev (oneDNN 2.6) and run {BUILD_COMMAND}."
+                "this Caffe was built without oneDNN, so CAFFE is all it has: run"
+                f" {BUILD_COMMAND}, which says why if it finds none."
             )
 
     def check_data(self) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from generator.errors import UserError
+from swwae.commands import create_fashion_mnist
 from swwae.datasets import fashion_mnist
 from tests.helpers.fashion_mnist import read_back
 
@@ -81,3 +83,13 @@ def test_fashion_mnist_itself(create, tmp_path):
     # 72.94 of 255, the mean that is known of the unpadded set, times (28/32)².
     assert train["mean"] == pytest.approx([72.94 * (28 / 32) ** 2], abs=0.01)
     assert train["images_per_label"] == [6000] * 10
+
+
+def test_fetching_alone_makes_no_database(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(fashion_mnist, "PACKAGE_FOLDER", tmp_path)
+    monkeypatch.setattr(
+        sys, "argv", ["create.py", "--fetch", "--out", str(tmp_path / "out")]
+    )
+    create_fashion_mnist.main()
+    assert capsys.readouterr().out == f"Fashion-MNIST is in {tmp_path}.\n"
+    assert not (tmp_path / "out").exists()

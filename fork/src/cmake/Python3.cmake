@@ -1,0 +1,16 @@
+# Python under the names of CMake's earlier modules, which CMake 3.27 has given up:
+#   PYTHON_EXECUTABLE, PYTHON_INCLUDE_DIRS, PYTHON_LIBRARIES
+#   PYTHONINTERP_FOUND, PYTHONLIBS_FOUND, PYTHON_VERSION_STRING, PYTHONLIBS_VERSION_STRING
+#
+# A PYTHON_EXECUTABLE that is set, such as a virtual environment's, is the one.
+if(PYTHON_EXECUTABLE)
+  set(Python3_EXECUTABLE ${PYTHON_EXECUTABLE})
+endif()
+find_package(Python3 COMPONENTS Interpreter Development)
+set(PYTHONINTERP_FOUND ${Python3_Interpreter_FOUND})
+set(PYTHONLIBS_FOUND ${Python3_Development_FOUND})
+set(PYTHONLIBS_VERSION_STRING ${Python3_VERSION})
+set(PYTHON_VERSION_STRING ${Python3_VERSION})
+set(PYTHON_EXECUTABLE ${Python3_EXECUTABLE})
+set(PYTHON_INCLUDE_DIRS ${Python3_INCLUDE_DIRS})
+set(PYTHON_LIBRARIES ${Python3_LIBRARIES})
