@@ -9,6 +9,7 @@ from .files import project_root
 from .layers import Fields, Layer, Shape, as_list
 from .lmdb_pages import FILE, Damaged, LmdbFile
 from .networks import PIXEL_SCALE
+from .picture_headers import read_header
 
 IMAGES = ("Data", "ImageData", "WindowData", "Input", "MemoryData")
 """Layers whose blobs are images of pixels in 0..255, unless they scale them."""
@@ -87,8 +88,14 @@ def _lmdb_shape(layer: Layer) -> Shape | None:
 
 
 def _decoded_shape(content: bytes, transform: Fields) -> Shape | None:
-    """Returns the shape that a picture has in Caffe, which decodes it with OpenCV."""
-    import cv2
+    """Returns the shape that a picture has in Caffe, which decodes it with OpenCV.
+
+    Where Python has no OpenCV, as in a bundle, it is that of the picture's header.
+    """
+    try:
+        import cv2
+    except ImportError:
+        return _header_shape(content, transform)
     import numpy as np
 
     mode = cv2.IMREAD_UNCHANGED
@@ -103,6 +110,18 @@ def _decoded_shape(content: bytes, transform: Fields) -> Shape | None:
     if image is None:
         return None
     return (1 if image.ndim == 2 else image.shape[2], *image.shape[:2])
+
+
+def _header_shape(content: bytes, transform: Fields) -> Shape | None:
+    header = read_header(len(content), lambda at, size: content[at : at + size])
+    if header is None:
+        return None
+    channels, height, width, _ = header
+    if transform.get("force_color"):
+        channels = 3
+    elif transform.get("force_gray"):
+        channels = 1
+    return channels, height, width
 
 
 def lmdb_folder(layer: Layer) -> Path | None:
