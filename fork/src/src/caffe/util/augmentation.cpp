@@ -1,3 +1,4 @@
+#include <omp.h>
 #include <opencv2/core/core.hpp>
 #include <opencv2/imgproc/imgproc.hpp>
 
@@ -8,6 +9,7 @@
 
 #include "caffe/util/augmentation.hpp"
 #include "caffe/util/io.hpp"
+#include "caffe/util/worker_threads.hpp"
 
 namespace caffe {
 
@@ -177,8 +179,9 @@ void ParallelFor(int count, const std::function<void(int)>& body) {
   // Once for the whole process: OpenCV's own threads would come on top of these.
   static const bool opencv_is_serial = (cv::setNumThreads(0), true);
   (void)opencv_is_serial;
-#pragma omp parallel for schedule(dynamic) if (count > 1)
-  for (int i = 0; i < count; ++i) { body(i); }
+  if (count == 1) { return body(0); }
+  static thread_local WorkerThreads workers(omp_get_max_threads() - 1);
+  workers.For(count, body);
 }
 
 }  // namespace caffe

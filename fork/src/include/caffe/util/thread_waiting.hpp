@@ -1,0 +1,59 @@
+#ifndef CAFFE_UTIL_THREAD_WAITING_HPP_
+#define CAFFE_UTIL_THREAD_WAITING_HPP_
+
+#include <memory>
+
+#include "caffe/common.hpp"
+
+namespace caffe {
+
+/**
+ * @brief Chooses how OpenMP's threads wait for each other: spinning, which is quick, or
+ *        asleep, which leaves the processor to the one that they wait for.
+ *
+ * On a machine of one's own spinning is faster by a fifth where steps are short. When
+ * others compute on the same processors, a thread that waits for one that the system has
+ * put aside spins for milliseconds, at every barrier, and steps take several times as
+ * long. So this looks at how long the program's threads have waited for processors.
+ *
+ * GNU's OpenMP has no call for it, but this rule (GOMP_SPINCOUNT in its manual): threads
+ * hardly spin while there are more of them in its teams than processors. So threads are
+ * kept spare, in a team that does nothing.
+ */
+class ThreadWaiting {
+ public:
+  /// Looks, once a second at most; to be called often. Does nothing on GPUs, with one
+  /// thread, and where OMP_WAIT_POLICY or GOMP_SPINCOUNT has been set.
+  static void Check();
+};
+
+/// Whether threads should sleep, from second to second.
+class WaitingChoice {
+ public:
+  /// `waited`: seconds that threads were ready and had no processor, in a second, summed
+  /// up over all of them. Returns whether they should sleep now.
+  bool Next(double waited);
+
+ private:
+  bool asleep_ = false;
+  int quiet_ = 0;  // seconds in a row
+};
+
+/// A team of OpenMP's threads that do nothing.
+class SpareThreads {
+ public:
+  SpareThreads() {}
+  ~SpareThreads() { Keep(0); }
+
+  /// Has `count` threads, of which one is not OpenMP's, or none.
+  void Keep(int count);
+
+ private:
+  struct Team;
+  std::unique_ptr<Team> team_;
+  DISABLE_COPY_AND_ASSIGN(SpareThreads);
+};
+
+}  // namespace caffe
+
+#endif  // CAFFE_UTIL_THREAD_WAITING_HPP_
