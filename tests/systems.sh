@@ -7,8 +7,9 @@
 # Takes root, git and debootstrap (installed if missing), 6 GB for a release, and on 2
 # cores about 40 minutes each. What is committed is what is tried. The trees stay in
 # build/systems until the next run, and logs beside them: build/systems/RELEASE.log.
-# --bind DIR shows a folder of this machine in the trees, such as one that holds wheels
-# for pip; pip's settings and the certificates of this machine are shown always.
+# --bind DIR shows a folder of this machine in the trees, which can't write to it, such as
+# one that holds wheels for pip. pip's settings and the certificates that somebody added to
+# this machine are copied into them.
 set -euo pipefail
 cd "$(dirname "$(dirname "$(readlink -f "$0")")")"
 
@@ -17,13 +18,13 @@ fail() { # fail CODE SENTENCE
   exit "$1"
 }
 
-releases=() shown=(/etc/ssl/certs /etc/pip.conf /etc/xdg/pip)
+releases=() shown=()
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit ;;
     bookworm | trixie) releases+=("$1") ;;
     --bind)
-      [ -e "${2-}" ] || fail 2 "--bind takes a folder of this machine, found '${2-}'."
+      [ -d "${2-}" ] || fail 2 "--bind takes a folder of this machine, found '${2-}'."
       shown+=("$(readlink -f "$2")")
       shift ;;
     *) fail 2 "unknown argument '$1'; releases are bookworm and trixie." ;;
@@ -64,14 +65,17 @@ within() { # within TREE COMMAND
     mount -t proc proc "$tree/proc"
     mount --rbind /sys "$tree/sys"
     mount --rbind /dev "$tree/dev"
-    for file in /etc/resolv.conf /etc/hosts; do cp -L "$file" "$tree$file"; done
+    for path in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/xdg/pip \
+      /usr/local/share/ca-certificates /etc/ssl/certs/ca-certificates.crt; do
+      [ -e "$path" ] || continue
+      mkdir -p "$tree${path%/*}"
+      cp -rLT "$path" "$tree$path"
+    done
     for path in "${@:3}"; do
       case $path in --) break ;; esac
-      [ -e "$path" ] || continue
-      if [ -d "$path" ]; then mkdir -p "$tree$path"; else
-        mkdir -p "$tree${path%/*}" && touch "$tree$path"
-      fi
+      mkdir -p "$tree$path"
       mount --bind "$path" "$tree$path"
+      mount -o remount,ro,bind "$tree$path"
     done
     while [ "$1" != -- ]; do shift; done
     shift

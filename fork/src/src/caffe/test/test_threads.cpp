@@ -73,6 +73,8 @@ TEST(WorkerThreadsTest, TestAForkedChildWorksAlone) {
   EXPECT_EQ(status, 0);
 }
 
+#ifdef _OPENMP
+
 TEST(ThreadWaitingTest, TestSpareThreadsComeAndGo) {
   const int before = ThreadsOfThisProgram();
   SpareThreads spare;
@@ -99,5 +101,7 @@ TEST(ThreadWaitingTest, TestThreadsSleepWhileTheyLackProcessors) {
   EXPECT_FALSE(choice.Next(0.2));
   EXPECT_TRUE(choice.Next(1.5));
 }
+
+#endif  // _OPENMP
 
 }  // namespace caffe

@@ -1,4 +1,3 @@
-#include <omp.h>
 #include <opencv2/core/core.hpp>
 #include <opencv2/imgproc/imgproc.hpp>
 
@@ -10,6 +9,10 @@
 #include "caffe/util/augmentation.hpp"
 #include "caffe/util/io.hpp"
 #include "caffe/util/worker_threads.hpp"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 namespace caffe {
 
@@ -180,8 +183,12 @@ void ParallelFor(int count, const std::function<void(int)>& body) {
   static const bool opencv_is_serial = (cv::setNumThreads(0), true);
   (void)opencv_is_serial;
   if (count == 1) { return body(0); }
+#ifdef _OPENMP
   static thread_local WorkerThreads workers(omp_get_max_threads() - 1);
   workers.For(count, body);
+#else
+  for (int i = 0; i < count; ++i) { body(i); }
+#endif
 }
 
 }  // namespace caffe

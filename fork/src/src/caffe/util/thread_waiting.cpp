@@ -1,5 +1,15 @@
 #include "caffe/util/thread_waiting.hpp"
 
+#ifndef _OPENMP
+
+namespace caffe {
+
+void ThreadWaiting::Check() {}
+
+}  // namespace caffe
+
+#else
+
 #include <dirent.h>
 #include <omp.h>
 
@@ -123,3 +133,5 @@ void SpareThreads::Keep(int count) {
 }
 
 }  // namespace caffe
+
+#endif  // _OPENMP
