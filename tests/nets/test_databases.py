@@ -240,7 +240,7 @@ def compare(tmp_path, labels, loss="", phase="", net=NET) -> str | None:
         ([0, 5], "", "num_output: 6."),
         ([1, 2, 3], "", "the labels 1 to 3"),
         ([1, 2, 3], "", "Caffe counts classes from 0"),
-        ([-1, 0, 2], "", "give the layer ignore_label: -1."),
+        ([-1, 0, 2], "", "give the layer loss_param { ignore_label: -1 }."),
         ([-1, 0, 2], "loss_param { ignore_label: -1 }", None),
         ([0, 2, 255], "loss_param { ignore_label: 255 }", None),
         ([0, 3, 255], "loss_param { ignore_label: 255 }", "and 255"),
@@ -282,6 +282,37 @@ def test_labels_of_two_databases_that_are_joined(tmp_path):
     assert "compares 3 outputs" in found
     ignored = "accuracy_param { ignore_label: 3 }"
     assert "-1 is no class" in compare(tmp_path, [], ignored, net=JOINED)
+
+
+RESHAPED = """
+layer {{{{ name: "f" type: "{kind}" bottom: "ip" top: "f" {fields} }}}}
+layer {{{{ name: "loss" type: "HingeLoss" bottom: "f" bottom: "label" }}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "outputs"),
+    [
+        ("Flatten", "", 3),
+        ("Reshape", "reshape_param { shape { dim: 0 dim: -1 } }", 3),
+        ("Reshape", "reshape_param { shape { dim: 0 dim: 0 } }", 3),
+        ("Reshape", "reshape_param { shape { dim: -1 dim: 3 dim: 1 dim: 1 } }", 3),
+        ("Reshape", "reshape_param { axis: 1 shape { dim: -1 dim: 1 } }", 3),
+        ("Reshape", "reshape_param { shape { dim: -1 dim: 1 } }", 1),
+        ("Reshape", "reshape_param { shape { dim: 0 dim: -1 dim: 3 } }", None),
+        ("Flatten", "flatten_param { axis: 0 }", None),
+    ],
+)
+def test_scores_that_are_reshaped(tmp_path, kind, fields, outputs):
+    fields = fields.replace("{", "{{").replace("}", "}}")
+    net = NET + RESHAPED.format(kind=kind, fields=fields)
+    net = net.replace("{loss}", "loss_param {{ ignore_label: -1 }}")
+    found = compare(tmp_path, [-1, 0, 2], net=net)
+    if outputs is None:
+        assert found is None
+    else:
+        noun = "one output," if outputs == 1 else f"{outputs} outputs, for the labels"
+        assert noun in found and found.endswith("again with labels from 0 on.")
 
 
 def test_images_without_classes_may_have_any_label(tmp_path):
