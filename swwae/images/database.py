@@ -20,7 +20,7 @@ from generator.lmdb_pages import Damaged, LmdbFile, check_pages
 from swwae.base.project import ROOT, relative
 from swwae.images.pictures import from_picture, grey_or_colour
 from swwae.images.preprocessing import Preprocessing
-from swwae.nets import network
+from swwae.nets import databases, network
 from swwae.nets.transformation import data_layer, transformation
 
 
@@ -112,11 +112,10 @@ class Database:
     def open(self) -> lmdb.Environment:
         """Opens the LMDB to read from; raises UserError where there is none."""
         if not (self.path / "data.mdb").is_file():
-            create = self.path.parent / "create.py"
-            known = (ROOT / create).is_file()
+            create = databases.how_made(self.path)
             raise UserError(
                 f"there are no images in {self.path}; "
-                + (f"make them with: {create}" if known else "it must be an LMDB.")
+                + (f"make them with: {create}" if create else "it must be an LMDB.")
             )
         try:
             LmdbFile(self.path).close()  # or LMDB might end the process

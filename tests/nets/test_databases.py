@@ -204,6 +204,28 @@ def test_pixels_on_pages_of_their_own_are_not_read(apart, monkeypatch):
     assert sum(size == PAGE for size in read) == 1  # the leaf
 
 
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("fashion_mnist/train_lmdb", "data/fashion_mnist/create.py"),
+        ("ilsvrc12/train_lmdb", "data/ilsvrc12/create.py --train SOURCE"),
+        ("ilsvrc12/val_lmdb", "data/ilsvrc12/create.py --val SOURCE"),
+        ("nowhere/unlabelled_lmdb", "few_labels.py --labels N --data data/nowhere"),
+        ("no where/labelled7_seed3_lmdb", "--labels 7 --seed 3 --data 'data/no where'"),
+        ("nowhere/train_lmdb", None),
+    ],
+)
+def test_the_command_that_makes_a_database(name, command):
+    found = databases.how_made(project.ROOT / "data" / name)
+    assert found is None if command is None else found.endswith(command)
+
+
+def test_the_command_for_images_without_labels_names_those_with_labels(tmp_path):
+    (tmp_path / "labelled20_seed3_lmdb").mkdir()
+    found = databases.how_made(tmp_path / "unlabelled_lmdb")
+    assert found == f"data/few_labels.py --labels 20 --seed 3 --data {tmp_path}"
+
+
 # --- labels against outputs
 
 NET = """
