@@ -15,6 +15,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 from PIL import Image
 
+from generator.data_sources import a_file
 from generator.errors import UserError
 from generator.lmdb_pages import Damaged, LmdbFile, check_pages
 from swwae.base.project import ROOT, relative
@@ -112,6 +113,8 @@ class Database:
     def open(self) -> lmdb.Environment:
         """Opens the LMDB to read from; raises UserError where there is none."""
         if not (self.path / "data.mdb").is_file():
+            if self.path.is_file():
+                raise UserError(f"{relative(self.path)} is {a_file(self.path)}.")
             create = databases.how_made(self.path)
             raise UserError(
                 f"there are no images in {self.path}; "
