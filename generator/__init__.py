@@ -7,12 +7,12 @@ line is `python -m generator`.
 Read in this order: `paper` (the figures it all rests on) and `recipe` (the stages),
 `names` and `layout` (of layers and files), `layers`, `shapes` and `sequence` (what a
 network is made of), `networks` (the built-in ones) and `user_network` (a user's, with
-`schema`, `staged`, `source`, `chain`), `variants` (how they are augmented), `mirror`,
-`encoder`, `decoder` and `ladder`, `stages` (which network each stage trains) with
-`inference` and `solvers`, `files` and `manifest` (where they go); `describe` and `draw`
-show a network; `request` and `generation` are what the command calls; `caffe_build`
-finds the patched Caffe, `text_files` reads what people have written, `plotting` imports
-matplotlib.
+`schema`, `staged`, `source`, `data_sources`, `chain`), `variants` (how they are
+augmented), `mirror`, `encoder`, `decoder` and `ladder`, `stages` (which network each
+stage trains) with `inference` and `solvers`, `files` and `manifest` (where they go);
+`describe` and `draw` show a network; `request` and `generation` are what the command
+calls; `caffe_build` finds the patched Caffe, `text_files` reads what people have
+written, `plotting` imports matplotlib.
 """
 
 from collections.abc import Mapping, Sequence

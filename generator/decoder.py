@@ -270,7 +270,9 @@ class Inversion:
     def _mirrored(self, companions: Sequence[Layer], last: Layer) -> list[Layer]:
         """Functions and normalisations that a reconstruction passes.
 
-        In place, except where a layer's gradient needs what would be overwritten.
+        In place, except where a layer's gradient needs what would be overwritten. What
+        has weights is called the same in stacked and in layerwise decoders: stage 3
+        starts from those of stage 2.
         """
         layers: list[Layer] = []
         needed = False
@@ -278,7 +280,8 @@ class Inversion:
         for layer in companions:
             same = sum(la.type == layer.type for la in layers)
             kind = layer.type.lower()
-            name = f"{last.tops[0]}/{kind}{same + 1 if same else ''}"
+            own = f"{last.tops[0]}/{kind}{same + 1 if same else ''}"
+            name = names.joined(own) if layer.blobs else own
             parameters = parameter_field(layer.type)
             fields = {k: v for k, v in layer.fields.items() if k == parameters}
             if layer.type == "BatchNorm":
@@ -286,7 +289,7 @@ class Inversion:
             elif layer.blobs:
                 rates = multipliers(self._rate, len(layer.blobs))
                 fields = {"param": rates} | fields
-            top = name if needed or layer.type == "BNLL" else blob
+            top = own if needed or layer.type == "BNLL" else blob
             mirrored = Layer(name, layer.type, (blob,), (top,), fields)
             blob, needed = top, layer.type in READING_BACK
             shape, blobs = inferred(mirrored, shape)

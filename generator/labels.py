@@ -6,7 +6,7 @@ Caffe does not compare them: a label beyond the outputs is read past the scores'
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .layers import PHASES, Layer
+from .layers import PHASES, Layer, as_list
 from .survey import Ranges
 
 COMPARED = {
@@ -41,13 +41,14 @@ class Comparison:
     """A layer that compares a data layer's labels with scores.
 
     by: its name; outputs: how many scores there are; ignored: the label that it passes
-    over, if any.
+    over, if any; ignored_in: the message that says so, None where it cannot.
     """
 
     data: Layer
     by: str
     outputs: int
     ignored: int | None
+    ignored_in: str | None
 
     def fault(self, labels: Ranges, source: str, net: str) -> str | None:
         """Returns a sentence on labels that have no output; None where all have one.
@@ -59,7 +60,28 @@ class Comparison:
             return None
         return (
             f"{source} has the labels {ranges_text(labels)}, and '{self.by}' of {net}"
-            f" compares {_outputs(self.outputs)}: {_mend(classes, self.outputs)}."
+            f" compares {_outputs(self.outputs)}: {self._mend(classes)}."
+        )
+
+    def _mend(self, labels: Sequence[tuple[int, int]]) -> str:
+        """Returns what to do about labels that have no output."""
+        least, most = labels[0][0], labels[-1][1]
+        if least == 1 and most == self.outputs:
+            return (
+                "Caffe counts classes from 0; make the data again with labels from 0 on"
+            )
+        if least == -1 and most < self.outputs and self.ignored_in:
+            return (
+                "-1 is no class; where it means no label, give the layer"
+                f" {self.ignored_in} {{ ignore_label: -1 }}"
+            )
+        if least < 0:
+            return (
+                "classes are counted from 0; make the data again with labels from 0 on"
+            )
+        return (
+            "take other data, or a network file whose scores have num_output:"
+            f" {most + 1}"
         )
 
 
@@ -89,7 +111,7 @@ def _in_phase(layers: Sequence[Layer]) -> Iterator[Comparison]:
             continue
         ignored = layer.fields.get(ignore_in, {}).get("ignore_label")
         for data in _origins(layers[:place], layer.bottoms[1]):
-            yield Comparison(data, layer.name, outputs, ignored)
+            yield Comparison(data, layer.name, outputs, ignored, ignore_in)
 
 
 def channels(layers: Sequence[Layer], blob: str) -> int | None:
@@ -107,7 +129,43 @@ def channels(layers: Sequence[Layer], blob: str) -> int | None:
     if layer.type == "Concat" and _axis(layer) == 1:
         parts = [channels(before, bottom) for bottom in layer.bottoms]
         return None if None in parts else sum(parts)
+    if layer.type in ("Flatten", "Reshape"):
+        return _reshaped(layer, before)
     return None
+
+
+def _reshaped(layer: Layer, before: Sequence[Layer]) -> int | None:
+    """Returns how many channels a Flatten or Reshape yields; None where the layers
+    before it do not tell."""
+    if layer.type == "Flatten":
+        fields = layer.fields.get("flatten_param", {})
+        known = (fields.get("axis", 1), fields.get("end_axis", -1)) == (1, -1)
+        sides = [-1] if known else []
+    else:
+        fields = layer.fields.get("reshape_param", {})
+        known = fields.get("axis", 0) in (0, 1) and "num_axes" not in fields
+        sides = as_list(fields.get("shape", {}).get("dim")) if known else []
+        sides = sides if fields.get("axis", 0) else sides[1:]
+    if not sides or sides[0] > 0:
+        return sides[0] if sides else None
+    if sides[0] == -1 and not (
+        _is_flat(before, layer.bottoms[0]) and all(side == 1 for side in sides[1:])
+    ):
+        return None
+    return channels(before, layer.bottoms[0])
+
+
+def _is_flat(layers: Sequence[Layer], blob: str) -> bool:
+    """Tells whether a channel of a blob is known to be one number."""
+    place = _producer(layers, blob)
+    if place is None:
+        return False
+    layer = layers[place]
+    if layer.type in ("InnerProduct", "Flatten"):
+        return True
+    if layer.fields.get("pooling_param", {}).get("global_pooling"):
+        return True
+    return layer.type in ALIKE and _is_flat(layers[:place], layer.bottoms[0])
 
 
 def _origins(layers: Sequence[Layer], blob: str) -> list[Layer]:
@@ -162,20 +220,4 @@ def _outputs(count: int) -> str:
         "one output, for the label 0"
         if count == 1
         else (f"{count:,} outputs, for the labels 0 to {count - 1}")
-    )
-
-
-def _mend(labels: Ranges, outputs: int) -> str:
-    """Returns what to do about labels that have no output."""
-    least, most = labels[0][0], labels[-1][1]
-    if least == 1 and most == outputs:
-        return "Caffe counts classes from 0; make the data again with labels from 0 on"
-    if least == -1 and most < outputs:
-        return (
-            "-1 is no class; where it means no label, give the layer ignore_label: -1"
-        )
-    if least < 0:
-        return "classes are counted from 0; make the data again with labels from 0 on"
-    return (
-        f"take other data, or a network file whose scores have num_output: {most + 1}"
     )

@@ -11,6 +11,10 @@ its top is named after what it reconstructs, dec:conv2_2."""
 RECONSTRUCTION = f"{DECODER}loss@"
 """How the names of the reconstruction losses and their blobs begin."""
 
+APART = "[2]"
+"""What tells the reconstruction of a pooled activation by a decoder alone: see
+`layerwise`."""
+
 NOISY = "noisy:"
 """How the names of the layers and blobs of a ladder's second encoder begin."""
 
@@ -55,7 +59,13 @@ def decoded(name: str) -> str:
 def layerwise(name: str) -> str:
     """Returns the blob that reconstructs a pooled activation where decoders do not feed
     one another: dec:conv4_3[2], as dec:conv4_3 is that macro-layer's own decoder's."""
-    return f"{DECODER}{name}[2]"
+    return f"{DECODER}{name}{APART}"
+
+
+def joined(name: str) -> str:
+    """Returns the name that a layer on a `layerwise` blob has where decoders feed one
+    another."""
+    return name.replace(APART, "", 1)
 
 
 def noisy(name: str) -> str:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from . import names, paper
 from .chain import GROUPS, Walk, cut, has_source, scores
+from .data_sources import elsewhere, misnamed
 from .derived import check_name, folder_name
 from .errors import UserError
+from .files import project_root
 from .layers import Layer, Shape
 from .mirror import INVERTIBLE
 from .networks import NETWORKS
@@ -156,8 +158,23 @@ def _image(source: Layer, blob: str, options: Options, path: Path) -> Activation
     shape = known or options.image
     if shape is None:
         raise UserError(
-            f"{path} does not tell what shape its images have, and the data of layer"
-            f" '{source.name}' ({source.type}) are not there to look at; give --image"
-            " CHANNELSxHEIGHTxWIDTH, such as --image 3x224x224."
+            f"{path} does not tell what shape its images have, and"
+            f" {_why_unseen(source, path)} give --image CHANNELSxHEIGHTxWIDTH, such as"
+            " --image 3x224x224."
         )
     return Activation(blob, blob, checked(shape, blob))
+
+
+def _why_unseen(layer: Layer, path: Path) -> str:
+    """Returns why the data that a file's layer reads cannot be looked at, and what to
+    do about that: the first part of a choice."""
+    named = f"layer '{layer.name}'"
+    if layer.type == "Data" and (fault := misnamed(layer, project_root())):
+        return f"{named} {fault}, or"
+    fields = layer.fields.get("data_param") or layer.fields.get("image_data_param", {})
+    source = str(fields.get("source", ""))
+    if source and (
+        there := elsewhere(source, [Path.cwd(), path.parent], project_root())
+    ):
+        return f"{named} reads {source}, which is missing: {there}, or"
+    return f"the data of {named} ({layer.type}) are not there to look at;"

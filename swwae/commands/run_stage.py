@@ -28,9 +28,11 @@ DEFAULT_VARIANT = "swwae-all"
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
+    variant = options.variant or DEFAULT_VARIANT
+    stage = Run(options.net, variant, options.stage, options.depth)
     repeated = [a for a in arguments if a != "--force"]
     request = Request(
-        command=shlex.join([f"tools/{PROGRAM}", *repeated]),
+        command=stage.setting + shlex.join([f"tools/{PROGRAM}", *repeated]),
         weights=options.weights,
         max_iter=options.max_iter,
         seed=options.seed,
@@ -38,8 +40,6 @@ def main(arguments: list[str] | None = None) -> int:
         math=options.math,
         force=options.force,
     )
-    variant = options.variant or DEFAULT_VARIANT
-    stage = Run(options.net, variant, options.stage, options.depth)
     if options.status:
         from swwae.stages.status import print_status
 

@@ -5,10 +5,12 @@ does not know; here they become `Unread`, which does nothing, so that a checkpoi
 tensors are found beside its author's options, and a whole module is told from them.
 """
 
+import pickle
 import pickletools
+import warnings
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import IO
@@ -44,6 +46,9 @@ KNOWN = ("torch", "torch._utils", "torch.storage", "torch._tensor", "collections
 MODULES = "torch.nn.modules."
 """How the names of torch's own modules begin, of which every other one is made."""
 
+PROTOCOL = 2
+"""Of pickles, torch.save's own: the one that torch follows without running anything."""
+
 PICKLES = 5
 """In a file of torch before 1.6: three of numbers, the object, and its storages."""
 
@@ -75,7 +80,8 @@ def read_checkpoint(path: Path, torch: ModuleType) -> dict:
     named = _named_in(path)
     stand_ins = [(type("Unread", (Unread,), {"path": name}), name) for name in named]
     try:
-        with torch.serialization.safe_globals(stand_ins):
+        with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
+            warnings.simplefilter("ignore")  # what is wrong is said below
             found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes raise whatever they happen upon
         raise UserError(_unreadable(path, named)) from error
@@ -114,6 +120,13 @@ def _unreadable(path: Path, named: Iterable[str]) -> str:
             f" ({', '.join(foreign[:3])}), and to read them may run any program, which"
             f" is not done here. Where the file was made, write {WRITE}."
         )
+    protocol = _protocol(path)
+    if protocol > PROTOCOL:
+        return (
+            f"{relative(path)} is a pickle of protocol {protocol}; torch reads those of"
+            f" protocol {PROTOCOL} alone without running what they name. Where the file"
+            f" was made, write {WRITE}."
+        )
     return (
         f"{relative(path)} is not a whole state dict of torch: it is cut short, damaged"
         f" or another program's; what is expected is what {WRITE} writes."
@@ -124,17 +137,31 @@ def _named_in(path: Path) -> list[str]:
     """Returns the classes and functions that a file's pickles name, as far as they can
     be followed."""
     found: dict[str, None] = {}
-    with suppress(Exception):  # whoever loads the file says what is wrong with it
-        if is_zipfile(path):
-            with ZipFile(path) as archive:
-                names = [n for n in archive.namelist() if n.endswith("data.pkl")]
-                with archive.open(names[0]) as file:
-                    _follow(file, found)
-        else:
-            with path.open("rb") as file:
-                for _ in range(PICKLES):
-                    _follow(file, found)
+    with suppress(Exception), _pickles(path) as file:  # torch.load tells what is wrong
+        for _ in range(1 if is_zipfile(path) else PICKLES):
+            _follow(file, found)
     return list(found)
+
+
+def _protocol(path: Path) -> int:
+    """Returns the protocol that a file's pickle begins with; 0 where there is none."""
+    with suppress(Exception), _pickles(path) as file:
+        mark, protocol = file.read(2)
+        return protocol if mark == ord(pickle.PROTO) else 0
+    return 0
+
+
+@contextmanager
+def _pickles(path: Path) -> Iterator[IO[bytes]]:
+    """Opens what torch.save has written where its pickles begin."""
+    if not is_zipfile(path):
+        with path.open("rb") as file:
+            yield file
+        return
+    with ZipFile(path) as archive:
+        names = [n for n in archive.namelist() if n.endswith("data.pkl")]
+        with archive.open(names[0]) as file:
+            yield file
 
 
 def _follow(file: IO[bytes], found: dict[str, None]) -> None:

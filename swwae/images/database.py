@@ -15,13 +15,14 @@ from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 from PIL import Image
 
+from generator.data_sources import a_file
 from generator.errors import UserError
 from generator.layers import shape_text
 from generator.lmdb_pages import Damaged, LmdbFile, check_pages
 from swwae.base.project import ROOT, relative
 from swwae.images.pictures import decoded
 from swwae.images.preprocessing import Preprocessing
-from swwae.nets import network
+from swwae.nets import databases, network
 from swwae.nets.network import Shape
 from swwae.nets.transformation import data_layer, transformation
 
@@ -152,11 +153,12 @@ class Database:
     def open(self) -> lmdb.Environment:
         """Opens the LMDB to read from; raises UserError where there is none."""
         if not (self.path / "data.mdb").is_file():
-            create = self.path.parent / "create.py"
-            known = (ROOT / create).is_file()
+            if self.path.is_file():
+                raise UserError(f"{relative(self.path)} is {a_file(self.path)}.")
+            create = databases.how_made(self.path)
             raise UserError(
                 f"there are no images in {self.path}; "
-                + (f"make them with: {create}" if known else "it must be an LMDB.")
+                + (f"make them with: {create}" if create else "it must be an LMDB.")
             )
         try:
             LmdbFile(self.path).close()  # or LMDB might end the process

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +31,15 @@ from swwae.base.project import ROOT, relative
 
 KEPT = ".databases"
 """The folder in that of the runs."""
+
+FEW_LABELS = re.compile(r"(?:un)?labelled(?:(\d+)_seed(\d+))?_lmdb")
+"""What data/few_labels.py calls its databases: of how many labels, and the seed."""
+
+SOURCES = {
+    "ilsvrc12/train_lmdb": " --train SOURCE",
+    "ilsvrc12/val_lmdb": " --val SOURCE",
+}
+"""Options of a data set's command that have no default: by the database they make."""
 
 MOST_RANGES = 10_000
 """Of labels that are kept; nobody's classes are so many."""
@@ -79,12 +89,23 @@ def examined(folder: Path, whose: str = "", afresh: bool = False) -> Survey:
 def how_made(folder: Path) -> str | None:
     """Returns the command that makes a database; None where its folder and name do not
     tell."""
-    few = re.fullmatch(r"(?:un)?labelled(?:(\d+)_seed(\d+))?_lmdb", folder.name)
-    if few:
-        options = f" --labels {few[1]} --seed {few[2]}" if few[1] else " --labels N"
-        return f"data/few_labels.py{options} --data {relative(folder.parent)}"
-    script = folder.parent / "create.py"
-    return relative(script) if script.is_file() else None
+    data = folder.parent
+    if few := FEW_LABELS.fullmatch(folder.name):
+        beside = filter(None, map(FEW_LABELS.fullmatch, sorted(_names(data))))
+        few = few if few[1] else next((each for each in beside if each[1]), few)
+        drawn = f"--labels {few[1]} --seed {few[2]}" if few[1] else "--labels N"
+        return f"data/few_labels.py {drawn} --data {shlex.quote(relative(data))}"
+    script = data / "create.py"
+    if not script.is_file():
+        return None
+    return relative(script) + SOURCES.get(f"{data.name}/{folder.name}", "")
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def _mend(folder: Path) -> str:

@@ -136,14 +136,18 @@ class Run:
         return Run(self.net, self.variant, before.number, self.depth, self.root)
 
     @property
+    def setting(self) -> str:
+        """What stands before a command line that this run is to be found by."""
+        if self.root == project.ROOT / "runs":
+            return ""
+        return f"RUNS_DIR={shlex.quote(project.relative(self.root))} "
+
+    @property
     def command(self) -> str:
         """The command line that makes this run."""
-        elsewhere = ""
-        if self.root != project.ROOT / "runs":
-            elsewhere = f"RUNS_DIR={shlex.quote(project.relative(self.root))} "
         depth = "" if self.depth is None else f" --depth {self.depth}"
         options = f"--net {self.net} --variant {self.variant}{depth}"
-        return f"{elsewhere}tools/run_stage.sh {self.stage} {options}"
+        return f"{self.setting}tools/run_stage.sh {self.stage} {options}"
 
     @property
     def generator_command(self) -> str:

@@ -93,7 +93,7 @@ def out_of_date(run: Run, source: Path | None) -> list[str]:
     source: as of `refuse_changes`.
     """
     status = run.status()
-    found = [*_file_changes(run, status), _weights_change(status, source)]
+    found = [*_file_changes(run, status), _weights_change(run, status, source)]
     return [change for change in found if change is not None]
 
 
@@ -151,13 +151,21 @@ def _is_same(record: Record, run: Run, source: Path) -> bool:
 
     run: that began from them.
     """
-    if record["path"] == relative(source):
-        return True
     if source.is_file() and weights.sha256(source) == record["sha256"]:
         return True
+    return _is_at_home(record, run, source)
+
+
+def _is_at_home(record: Record, run: Run, source: Path) -> bool:
+    """Tells whether recorded weights were in `source`, or in what it was where the runs
+    were then."""
+    if record["path"] == relative(source):
+        return True
     chosen = any(word.startswith("--w") for word in run.status().get("command", ()))
+    if chosen or not source.is_relative_to(run.root):
+        return False
     below = source.relative_to(run.root).parts
-    return not chosen and Path(record["path"]).parts[-len(below) :] == below
+    return Path(record["path"]).parts[-len(below) :] == below
 
 
 def _file_changes(run: Run, status: dict) -> Iterator[str]:
@@ -213,7 +221,7 @@ def _value_text(value: object) -> str:
     return str(value) if isinstance(value, str | int) else str(list(value))
 
 
-def _weights_change(status: dict, source: Path | None) -> str | None:
+def _weights_change(run: Run, status: dict, source: Path | None) -> str | None:
     if source is None or "weights_in" not in status or not source.is_file():
         return None
     where = relative(source)
@@ -225,7 +233,7 @@ def _weights_change(status: dict, source: Path | None) -> str | None:
     now = weights.sha256(source)
     if before["sha256"] == now:
         return None
-    if before["path"] != where:
+    if not _is_at_home(before, run, source):
         return f"it began from {before['path']}, not from {where}"
     return (
         f"the weights {where} that it began from have changed since (sha256"

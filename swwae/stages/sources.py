@@ -7,10 +7,11 @@ from pathlib import Path
 
 from caffe.proto import caffe_pb2
 
-from generator import text_files
+from generator import data_sources, text_files
 from generator.errors import UserError
 from generator.layers import shape_text
 from generator.names import DECODER
+from generator.schema import layer_of
 from swwae.base.files import require_file
 from swwae.base.project import ROOT, relative
 from swwae.nets import building, data_kinds, data_layers, databases, network, weights
@@ -79,8 +80,13 @@ def require_databases(net: caffe_pb2.NetParameter, path: Path) -> None:
     path: of the network's file.
     """
     for layer in net.layer:
-        if layer.type == "Data":
-            _require_readable(layer, path)
+        if layer.type != "Data":
+            continue
+        where = f"layer '{layer.name}' of {relative(path)}"
+        if fault := data_sources.misnamed(layer_of(layer), ROOT):
+            raise UserError(f"{where} {fault}.")
+        if layer.data_param.source and not layer.data_param.batch_size:
+            raise UserError(f"{where} has no batch_size in its data_param: write one.")
     for source in data_layers.sources(net):
         if not source:
             raise UserError(
@@ -91,7 +97,7 @@ def require_databases(net: caffe_pb2.NetParameter, path: Path) -> None:
         folder = ROOT / source
         if fault := folder.is_file() and text_files.unfit_for_caffe(folder):
             raise UserError(f"the list {source} cannot be used: {fault}.")
-        if folder.is_file() or _is_database(folder):
+        if folder.is_file() or data_sources.is_database(folder):
             continue
         raise UserError(
             f"the data in {source}, which {relative(path)} reads, is missing:"
@@ -101,44 +107,10 @@ def require_databases(net: caffe_pb2.NetParameter, path: Path) -> None:
     data_kinds.check(net, path)
 
 
-LMDB, LEVELDB = "data.mdb", "CURRENT"
-"""Files that tell what a folder is."""
-
-
-def _is_database(folder: Path) -> bool:
-    return (folder / LMDB).is_file() or (folder / LEVELDB).is_file()
-
-
-def _require_readable(layer: caffe_pb2.LayerParameter, path: Path) -> None:
-    """Raises UserError where a Data layer names its database otherwise than Caffe takes
-    it; what is not there is passed over."""
-    source = layer.data_param.source
-    folder = ROOT / source
-    reads = f"layer '{layer.name}' of {relative(path)} reads {source}"
-    if folder.is_file():
-        inside = folder.name in (LMDB, "lock.mdb")
-        mend = f"write its folder, {Path(source).parent}" if inside else "name an LMDB"
-        raise UserError(
-            f"{reads}, a file, where a database's folder is expected: {mend}."
-        )
-    kinds = {LMDB: "LMDB", LEVELDB: "LEVELDB"}
-    found = [kind for file, kind in kinds.items() if (folder / file).is_file()]
-    backend = layer.data_param.DB.Name(layer.data_param.backend)
-    if found and backend not in found:
-        raise UserError(
-            f"{reads}, which is no {backend}: write backend: {found[0]} in its"
-            " data_param."
-        )
-
-
 def _where_to_find(source: str) -> str:
     """Returns what to do about data that are not in the project's folder: a clause."""
-    here = Path.cwd() / source
-    if here.is_file() or _is_database(here):
-        return (
-            f"it is looked for in the project's folder, {ROOT}; write {here} to have"
-            " the one in this folder"
-        )
+    if there := data_sources.elsewhere(source, [Path.cwd()], ROOT):
+        return there
     command = databases.how_made(ROOT / source)
     return f"run {command}" if command else "data/README.md says how one is made"
 

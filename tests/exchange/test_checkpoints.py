@@ -104,6 +104,21 @@ def test_nothing_of_a_file_is_run(weight, tmp_path):
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_other_protocols_of_pickle_are_told_of(legacy, weight, tmp_path, recwarn):
+    """In our words alone: torch warns of them, and calls them damaged."""
+    path = tmp_path / "x.pth"
+    torch.save(
+        state(weight),
+        path,
+        pickle_protocol=4,
+        _use_new_zipfile_serialization=not legacy,
+    )
+    with pytest.raises(UserError, match="a pickle of protocol 4; torch reads those of"):
+        read_state_dict(path)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 def test_cut_anywhere_it_is_our_sentence(legacy, weight, tmp_path):
     path = tmp_path / "x.pth"
     torch.save(state(weight), path, _use_new_zipfile_serialization=not legacy)

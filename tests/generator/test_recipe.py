@@ -6,12 +6,13 @@ import sys
 import pytest
 
 from generator.errors import UserError
-from generator.names import PRETRAIN, TRAIN_VAL
-from generator.networks import VGG8
+from generator.names import DECODER_ALONE, PRETRAIN, TRAIN_VAL
+from generator.networks import NETWORKS, VGG8
 from generator.recipe import STAGES, find_stage, previous, stages_owned_by
 from generator.stages import plan
 from generator.variants import VARIANTS
 from swwae.base.project import ROOT
+from tests.helpers.user_network import EVERY
 
 CHAINS = {
     "baseline": [0, 1, 4],
@@ -73,3 +74,23 @@ def test_variants_are_known_without_a_network_being_built(module):
         "sys.exit('generator.networks' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
+
+
+def weights_of(network, variant: str, kind: str, depth: int) -> dict:
+    """Layer -> the shapes of its parameters, of one of the files."""
+    made = plan(network, VARIANTS[variant], depth)
+    layers = next(file for file in made.networks if file.kind == kind).layers
+    return {layer.name: layer.blobs for layer in layers if layer.blobs}
+
+
+@pytest.mark.parametrize("group", ["pooling", "layer"])
+@pytest.mark.parametrize("name", [*NETWORKS, *EVERY])
+def test_stage_3_finds_all_of_its_weights_in_stage_2s(name, group, thin):
+    """A decoder's batch normalisation and PReLU, too, under one name."""
+    network = NETWORKS[name] if name in NETWORKS else thin(name, group)
+    for depth in {network.depth, network.max_depth}:
+        for family in ("sae", "swwae"):
+            left = weights_of(network, f"{family}-layerwise", PRETRAIN, depth)
+            for variant in (f"{family}-first", f"{family}-all"):
+                taken = weights_of(network, variant, DECODER_ALONE, depth)
+                assert taken.items() <= left.items()

@@ -43,6 +43,33 @@ def test_labels_are_silenced_where_nobody_reads_them(thin):
         assert [la.bottoms for la in silences] == [("label",)]
 
 
+def unseen(parsed, written: str, backend: str = "backend: LMDB") -> str:
+    fields = f'data_param {{ source: "{written}" batch_size: 2 {backend} }}'
+    with pytest.raises(UserError, match="give --image") as raised:
+        parsed(source("Data", fields) + classifier())
+    return str(raised.value)
+
+
+def test_a_database_that_is_named_otherwise_is_told_of(parsed, tmp_path, monkeypatch):
+    """Rather than that the shape is not known alone."""
+    folder = tmp_path / "lmdb"
+    write_lmdb(folder, 7, (3, 10, 12))
+    said = unseen(parsed, f"{folder}/data.mdb")
+    assert (
+        f"a file, where a database's folder is expected: write its folder, {folder},"
+        in said
+    )
+    said = unseen(parsed, str(folder), backend="")
+    assert "which is no LEVELDB: write backend: LMDB in its data_param, or give" in said
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for written in ("lmdb", "./lmdb/data.mdb", "~/lmdb", "$HOME/lmdb"):
+        said = unseen(parsed, written)
+        assert "it is looked for in the project's folder, " in said
+        assert f"; write {folder}, or give --image" in said
+    assert "(Data) are not there to look at; give --image" in unseen(parsed, "nowhere")
+
+
 def test_a_real_database_tells_shape_and_number(parsed, tmp_path):
     folder = tmp_path / "lmdb"
     write_lmdb(folder, 7, (3, 10, 12))

@@ -204,6 +204,28 @@ def test_pixels_on_pages_of_their_own_are_not_read(apart, monkeypatch):
     assert sum(size == PAGE for size in read) == 1  # the leaf
 
 
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("fashion_mnist/train_lmdb", "data/fashion_mnist/create.py"),
+        ("ilsvrc12/train_lmdb", "data/ilsvrc12/create.py --train SOURCE"),
+        ("ilsvrc12/val_lmdb", "data/ilsvrc12/create.py --val SOURCE"),
+        ("nowhere/unlabelled_lmdb", "few_labels.py --labels N --data data/nowhere"),
+        ("no where/labelled7_seed3_lmdb", "--labels 7 --seed 3 --data 'data/no where'"),
+        ("nowhere/train_lmdb", None),
+    ],
+)
+def test_the_command_that_makes_a_database(name, command):
+    found = databases.how_made(project.ROOT / "data" / name)
+    assert found is None if command is None else found.endswith(command)
+
+
+def test_the_command_for_images_without_labels_names_those_with_labels(tmp_path):
+    (tmp_path / "labelled20_seed3_lmdb").mkdir()
+    found = databases.how_made(tmp_path / "unlabelled_lmdb")
+    assert found == f"data/few_labels.py --labels 20 --seed 3 --data {tmp_path}"
+
+
 # --- labels against outputs
 
 NET = """
@@ -240,7 +262,7 @@ def compare(tmp_path, labels, loss="", phase="", net=NET) -> str | None:
         ([0, 5], "", "num_output: 6."),
         ([1, 2, 3], "", "the labels 1 to 3"),
         ([1, 2, 3], "", "Caffe counts classes from 0"),
-        ([-1, 0, 2], "", "give the layer ignore_label: -1."),
+        ([-1, 0, 2], "", "give the layer loss_param { ignore_label: -1 }."),
         ([-1, 0, 2], "loss_param { ignore_label: -1 }", None),
         ([0, 2, 255], "loss_param { ignore_label: 255 }", None),
         ([0, 3, 255], "loss_param { ignore_label: 255 }", "and 255"),
@@ -282,6 +304,37 @@ def test_labels_of_two_databases_that_are_joined(tmp_path):
     assert "compares 3 outputs" in found
     ignored = "accuracy_param { ignore_label: 3 }"
     assert "-1 is no class" in compare(tmp_path, [], ignored, net=JOINED)
+
+
+RESHAPED = """
+layer {{{{ name: "f" type: "{kind}" bottom: "ip" top: "f" {fields} }}}}
+layer {{{{ name: "loss" type: "HingeLoss" bottom: "f" bottom: "label" }}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "outputs"),
+    [
+        ("Flatten", "", 3),
+        ("Reshape", "reshape_param { shape { dim: 0 dim: -1 } }", 3),
+        ("Reshape", "reshape_param { shape { dim: 0 dim: 0 } }", 3),
+        ("Reshape", "reshape_param { shape { dim: -1 dim: 3 dim: 1 dim: 1 } }", 3),
+        ("Reshape", "reshape_param { axis: 1 shape { dim: -1 dim: 1 } }", 3),
+        ("Reshape", "reshape_param { shape { dim: -1 dim: 1 } }", 1),
+        ("Reshape", "reshape_param { shape { dim: 0 dim: -1 dim: 3 } }", None),
+        ("Flatten", "flatten_param { axis: 0 }", None),
+    ],
+)
+def test_scores_that_are_reshaped(tmp_path, kind, fields, outputs):
+    fields = fields.replace("{", "{{").replace("}", "}}")
+    net = NET + RESHAPED.format(kind=kind, fields=fields)
+    net = net.replace("{loss}", "loss_param {{ ignore_label: -1 }}")
+    found = compare(tmp_path, [-1, 0, 2], net=net)
+    if outputs is None:
+        assert found is None
+    else:
+        noun = "one output," if outputs == 1 else f"{outputs} outputs, for the labels"
+        assert noun in found and found.endswith("again with labels from 0 on.")
 
 
 def test_images_without_classes_may_have_any_label(tmp_path):

@@ -51,3 +51,13 @@ def test_a_layer_without_a_source_is_told_of(tmp_path):
     """As NVIDIA DIGITS has them, which fills it in."""
     with pytest.raises(UserError, match="names no source: write data_param"):
         require("batch_size: 2", tmp_path)
+
+
+def test_a_layer_without_a_batch_size_is_told_of(tmp_path):
+    """In which Caffe finds no more to say than "Check failed: data_"."""
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        'layer { name: "d" type: "Data" data_param { source: "a" backend: LMDB } }'
+    )
+    with pytest.raises(UserError, match="layer 'd' of .* has no batch_size"):
+        require_databases(network.read(path), path)

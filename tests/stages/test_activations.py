@@ -1,6 +1,7 @@
 """What training ruins is told: an encoder that collapses, a decoder that dies."""
 
 import json
+import re
 
 import caffe
 import numpy as np
@@ -10,8 +11,11 @@ from google.protobuf import text_format
 
 from generator.__main__ import main as generate
 from generator.errors import UserError
+from generator.networks import NETWORKS
 from swwae.base import processes
+from swwae.base.project import ROOT
 from swwae.nets import building
+from swwae.nets.network import read
 from swwae.stages.activations import (
     Diagnosis,
     collapse_warning,
@@ -19,6 +23,7 @@ from swwae.stages.activations import (
     diagnose,
 )
 from tests.helpers.linear_project import IMAGE, SCALE, Project
+from tests.helpers.loading import without_data
 from tests.helpers.tiny_project import Project as TinyProject
 
 
@@ -307,5 +312,42 @@ def test_what_is_the_same_by_construction_is_not_dead(variant, tmp_path):
     net.forward()
     masks = [name for name in net.blobs if name.endswith("/unpool/mask")]
     assert any(np.all(net.blobs[m].data == net.blobs[m].data[0]) for m in masks)
+    net.save(str(tmp_path / "net.caffemodel"))
+    assert diagnose(path, tmp_path / "net.caffemodel", None).dead == []
+
+
+def varied(text: str, shape: tuple[int, ...]) -> str:
+    """A generated network with eight channels everywhere, and noise for its data."""
+    net = without_data(
+        re.sub(r"num_output: \d{2,}", "num_output: 8", text), shape, "data", batch=3
+    )
+    for layer in net.layer:
+        if layer.type != "Input":
+            continue
+        layer.type = "DummyData"
+        layer.dummy_data_param.shape.add().CopyFrom(layer.input_param.shape[0])
+        kind = "gaussian" if layer.top[0] == "data" else "constant"
+        layer.dummy_data_param.data_filler.add(type=kind, std=50)
+        layer.ClearField("input_param")
+    return text_format.MessageToString(net)
+
+
+@pytest.mark.parametrize("variant", ["baseline", "sae-all", "swwae-layerwise"])
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_no_network_here_is_dead_by_construction(network, variant, tmp_path):
+    """In any part, of 13 convolutions as of overlapping windows."""
+    path = tmp_path / "net.prototxt"
+    kept = ROOT / f"models/{network.name}/{variant}/train_val.prototxt"
+    path.write_text(varied(kept.read_text(), network.image.shape))
+    net = caffe.Net(str(path), caffe.TEST)
+    random = np.random.default_rng(0)
+    normalising = {la.name for la in read(path).layer if la.type == "BatchNorm"}
+    for name, blobs in net.params.items():
+        for index, blob in enumerate(blobs):
+            if name in normalising:  # mean, variance, and by what both are divided
+                blob.data[...] = min(index, 1)
+                continue
+            deviation = (2 / max(1, np.prod(blob.shape[1:]))) ** 0.5
+            blob.data[...] = 0.1 if index else random.normal(0, deviation, blob.shape)
     net.save(str(tmp_path / "net.caffemodel"))
     assert diagnose(path, tmp_path / "net.caffemodel", None).dead == []

@@ -137,7 +137,7 @@ def run(command, code=0) -> str:
             "train_lmdb/data.mdb",
             "its folder, data/tiny/train_lmdb.",
         ),
-        ("data/tiny/train", "here/train", "; write {cwd}/here/train_lmdb to have"),
+        ("data/tiny/train", "here/train", "; write {cwd}/here/train_lmdb."),
     ],
 )
 def test_databases_as_people_name_them(project, found, written, words):

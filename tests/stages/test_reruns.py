@@ -4,6 +4,7 @@ one that was begun with something else. Nothing of it is lost."""
 import hashlib
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,22 @@ def test_stages_that_moved_together_build_on_each_other(project):
     project.run(0, "--force", "--seed", 7, runs="copied")
     said = refused(project, *stage_3, "--force", runs="copied")
     assert "stage 1 of tiny/swwae-layerwise is out of date" in said
+    assert (
+        "the weights copied/tiny/baseline/stage0/final.caffemodel that it began from"
+        " have changed since" in said
+    )
+
+
+def test_the_command_that_is_named_finds_the_run(project):
+    """Typed as it stands it must not start over the run of the same name in runs/."""
+    (project.root / "runs").rename(project.root / "some runs")
+    said = refused(project, 0, "--seed", 9, runs="some runs")
+    command = "RUNS_DIR='some runs' tools/run_stage.sh 0 --net tiny --seed 9 --force"
+    assert command in said
+    subprocess.run(["bash", "-c", command], cwd=project.root, check=True)
+    status = project.root / "some runs/tiny/baseline/stage0/status.json"
+    assert json.loads(status.read_text())["seed"] == 9
+    assert not (project.root / "runs").exists()
 
 
 def test_another_stages_folder_is_left_alone(project):
