@@ -42,8 +42,8 @@ class WaitingChoice {
 /// A team of OpenMP's threads that do nothing.
 class SpareThreads {
  public:
-  SpareThreads() {}
-  ~SpareThreads() { Keep(0); }
+  SpareThreads();
+  ~SpareThreads();
 
   /// Has `count` threads, of which one is not OpenMP's, or none.
   void Keep(int count);

@@ -126,6 +126,10 @@ struct SpareThreads::Team {
   std::thread thread;
 };
 
+SpareThreads::SpareThreads() {}
+
+SpareThreads::~SpareThreads() {}
+
 void SpareThreads::Keep(int count) {
   if ((team_ ? team_->size : 0) == count) { return; }
   team_.reset();
