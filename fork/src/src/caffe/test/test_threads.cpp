@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <functional>
 #include <thread>
 #include <vector>
 
@@ -21,10 +22,10 @@ static int ThreadsOfThisProgram() {
   return count;
 }
 
-// Threads end a while after they were told to.
-static bool BecomeThreads(int expected) {
-  for (int i = 0; i < 1000 && ThreadsOfThisProgram() != expected; ++i) { usleep(5000); }
-  return ThreadsOfThisProgram() == expected;
+// Threads begin and end a while after they were told to, those of earlier tests, too.
+static bool Eventually(const std::function<bool(int)>& holds) {
+  for (int i = 0; i < 2000 && !holds(ThreadsOfThisProgram()); ++i) { usleep(5000); }
+  return holds(ThreadsOfThisProgram());
 }
 
 TEST(WorkerThreadsTest, TestEachIsCalledOnce) {
@@ -52,11 +53,11 @@ TEST(WorkerThreadsTest, TestTheyWorkAtTheSameTime) {
 
 TEST(WorkerThreadsTest, TestTheyEndWithIt) {
   const int before = ThreadsOfThisProgram();
-  {
+  for (int i = 0; i < 20; ++i) {
     WorkerThreads workers(4);
-    EXPECT_TRUE(BecomeThreads(before + 4));
+    workers.For(10, [](int) {});
   }
-  EXPECT_TRUE(BecomeThreads(before));
+  EXPECT_TRUE(Eventually([&](int threads) { return threads <= before; }));
 }
 
 TEST(WorkerThreadsTest, TestAForkedChildWorksAlone) {
@@ -78,12 +79,12 @@ TEST(WorkerThreadsTest, TestAForkedChildWorksAlone) {
 TEST(ThreadWaitingTest, TestSpareThreadsComeAndGo) {
   const int before = ThreadsOfThisProgram();
   SpareThreads spare;
-  spare.Keep(4);
-  EXPECT_TRUE(BecomeThreads(before + 4));
-  spare.Keep(2);
-  EXPECT_TRUE(BecomeThreads(before + 2));
+  spare.Keep(40);
+  EXPECT_TRUE(Eventually([&](int threads) { return threads >= before + 30; }));
+  spare.Keep(20);
+  EXPECT_TRUE(Eventually([&](int threads) { return threads <= before + 20; }));
   spare.Keep(0);
-  EXPECT_TRUE(BecomeThreads(before));
+  EXPECT_TRUE(Eventually([&](int threads) { return threads <= before; }));
 }
 
 TEST(ThreadWaitingTest, TestThreadsSleepWhileTheyLackProcessors) {
