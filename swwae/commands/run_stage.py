@@ -1,10 +1,10 @@
 """Runs one training stage of Section 4.1 with `caffe train`.
 
 What a re-run does follows from the run's folder: nothing where the stage is finished,
-and otherwise it resumes from the newest whole snapshot. Resuming restores weights,
-momentum, iteration and learning rate exactly. Caffe does not save where in the
-database it was, nor its random numbers: the images come from the first one on, and
-dropout and mirroring begin their sequence anew.
+and otherwise it resumes from the newest whole snapshot. A resumed run ends with the
+same weights, bit for bit, as one that was never stopped, if it computes with as many
+threads: images and random numbers go on where they were, since they follow from the
+seed and the iteration. On a GPU that needs CAFFE_DETERMINISTIC=1.
 """
 
 import argparse
