@@ -17,7 +17,7 @@ from swwae.base.program import failure
 from swwae.base.project import relative, require_caffe
 from swwae.base.settings import MATH
 from swwae.runs.run import STAGES, Run
-from swwae.stages.request import Request
+from swwae.stages.request import DEFAULT_KEEP, Request
 
 PROGRAM = "run_stage.sh"
 """What people start, and see in errors."""
@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         seed=options.seed,
         gpus=options.gpu,
         math=options.math,
+        keep=options.keep,
         force=options.force,
     )
     variant = options.variant or DEFAULT_VARIANT
@@ -113,6 +114,14 @@ def _parser() -> argparse.ArgumentParser:
         type=at_least(0),
         metavar="N",
         help="of Caffe's random numbers (default: the solver's, or 1)",
+    )
+    parser.add_argument(
+        "--keep",
+        type=at_least(1),
+        default=DEFAULT_KEEP,
+        metavar="N",
+        help="snapshots that stay while it trains; while another one is written, there"
+        " are N + 1 (default: %(default)s)",
     )
     parser.add_argument(
         "--force", action="store_true", help="start over, replacing the run's folder"
