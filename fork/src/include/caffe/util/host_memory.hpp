@@ -11,9 +11,6 @@ const size_t kCacheLine = 64;
 /// more on huge pages where the system has them for who asks. NULL where there is none.
 void* AllocateHost(size_t bytes);
 
-/// Asks for huge pages in what is inside of the memory's bounds: it is filled faster then.
-void WishForHugePages(void* memory, size_t bytes);
-
 }  // namespace caffe
 
 #endif  // CAFFE_UTIL_HOST_MEMORY_HPP_

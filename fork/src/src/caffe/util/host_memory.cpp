@@ -2,7 +2,6 @@
 
 #include <sys/mman.h>
 
-#include <cstdint>
 #include <cstdlib>
 
 namespace caffe {
@@ -15,20 +14,13 @@ void* AllocateHost(size_t bytes) {
   if (posix_memalign(&memory, huge ? kHugePage : kCacheLine, bytes ? bytes : 1) != 0) {
     return NULL;
   }
-  if (huge) { WishForHugePages(memory, bytes); }
-  return memory;
-}
-
-void WishForHugePages(void* memory, size_t bytes) {
 #ifdef MADV_HUGEPAGE
-  // Whole pages: what is behind the last one would be memory that nobody uses.
-  const uintptr_t start = reinterpret_cast<uintptr_t>(memory);
-  const uintptr_t first = (start + kHugePage - 1) / kHugePage * kHugePage;
-  const uintptr_t end = (start + bytes) / kHugePage * kHugePage;
-  if (first < end) {
-    madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+  if (huge) {
+    // Whole pages: what is behind the last one would be memory that nobody uses.
+    madvise(memory, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);  // only a wish
   }
 #endif
+  return memory;
 }
 
 }  // namespace caffe
