@@ -1,10 +1,10 @@
 """Runs one training stage of Section 4.1 with `caffe train`.
 
 What a re-run does follows from the run's folder: nothing where the stage is finished,
-and otherwise it resumes from the newest whole snapshot. Resuming restores weights,
-momentum, iteration and learning rate exactly. Caffe does not save where in the
-database it was, nor its random numbers: the images come from the first one on, and
-dropout and mirroring begin their sequence anew.
+and otherwise it resumes from the newest whole snapshot. A resumed run ends with the
+same weights, bit for bit, as one that was never stopped, if it computes with as many
+threads: images and random numbers go on where they were, since they follow from the
+seed and the iteration. On a GPU that needs CAFFE_DETERMINISTIC=1.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from swwae.base.program import failure
 from swwae.base.project import relative, require_caffe
 from swwae.base.settings import MATH
 from swwae.runs.run import STAGES, Run
-from swwae.stages.request import Request
+from swwae.stages.request import DEFAULT_KEEP, Request
 
 PROGRAM = "run_stage.sh"
 """What people start, and see in errors."""
@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         seed=options.seed,
         gpus=options.gpu,
         math=options.math,
+        keep=options.keep,
         force=options.force,
     )
     if options.status:
@@ -113,6 +114,14 @@ def _parser() -> argparse.ArgumentParser:
         type=at_least(0),
         metavar="N",
         help="of Caffe's random numbers (default: the solver's, or 1)",
+    )
+    parser.add_argument(
+        "--keep",
+        type=at_least(1),
+        default=DEFAULT_KEEP,
+        metavar="N",
+        help="snapshots that stay while it trains; while another one is written, there"
+        " are N + 1 (default: %(default)s)",
     )
     parser.add_argument(
         "--force", action="store_true", help="start over, replacing the run's folder"

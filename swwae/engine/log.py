@@ -61,7 +61,7 @@ class BeginTest:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A snapshot begins to be written. path: the weights or the solver's state."""
+    """A file of a snapshot is written. path: the weights or the solver's state."""
 
     path: str
 
@@ -93,7 +93,7 @@ _OUTPUT = re.compile(
 )
 _RATE = re.compile(rf"Iteration (\d+), lr = {_NUMBER}$")
 _TESTING = re.compile(r"Iteration (\d+), Testing net \(#\d+\)$")
-_SNAPSHOT = re.compile(r"Snapshotting (?:solver state )?to binary proto file (.+)$")
+_SNAPSHOT = re.compile(r"Wrote the whole of (.+)$")
 
 
 def parse_line(line: str) -> Event | None:

@@ -71,6 +71,10 @@ class _Monitor:
     tests: list[Output] = field(default_factory=list)
 
     def handle(self, event: Event) -> None:
+        if isinstance(event, Snapshot):
+            # Said by a thread of its own, be it between lines that belong together.
+            self.on_snapshot(ROOT / event.path)
+            return
         if isinstance(event, Output):
             if event.phase == "Test":
                 self.tests.append(event)
@@ -84,8 +88,6 @@ class _Monitor:
                 self.flush()
         elif isinstance(event, BeginTest):
             self.tested = event.iteration
-        elif isinstance(event, Snapshot):
-            self.on_snapshot(ROOT / event.path)
         elif isinstance(event, Card):
             self._add_card(event)
         elif isinstance(event, Fatal):
@@ -141,7 +143,7 @@ def train(
     Ctrl-C, SIGTERM and SIGHUP make Caffe finish its iteration, save a snapshot and
     end; a second one kills it. It ends likewise where nobody can read the progress any
     more. A loss that is not finite kills it. on_snapshot is called with the path of
-    every snapshot file when Caffe begins to write it, on_cards with the GPUs that it
+    every snapshot file when Caffe has written it, on_cards with the GPUs that it
     has named so far. environment: settings beside our own.
     """
     outcome = Outcome()

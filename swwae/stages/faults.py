@@ -25,7 +25,7 @@ def caffe_fault(run: Run, outcome: Outcome) -> str | None:
         if why := devices.explained(CAFFE, outcome.fatal, outcome.cards):
             return f"Caffe stopped: {why}. {log}"
         space = ""
-        if "SerializeToOstream" in outcome.fatal:
+        if "Cannot write" in outcome.fatal:
             space = f" ({free_space(run.folder)})"
         return f"Caffe stopped: {outcome.fatal.strip()}{space}. {log}"
     if outcome.code == -signal.SIGKILL:

@@ -6,6 +6,9 @@ from pathlib import Path
 DEFAULT_SEED = 1
 """Of Caffe's random numbers, where neither the person nor the solver names one."""
 
+DEFAULT_KEEP = 2
+"""Snapshots; the one before the newest is there if that is damaged (ours)."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -19,6 +22,7 @@ class Request:
     gpus: such as "0,1" or "all"; None for the first GPU, the CPU where there is none.
     math: of a GPU, one of `settings.MATH`; None for what the environment says, or the
         network.
+    keep: whole snapshots that stay while it trains.
     force: start over, replacing the run's folder.
     """
 
@@ -28,4 +32,5 @@ class Request:
     seed: int | None = None
     gpus: str | None = None
     math: str | None = None
+    keep: int = DEFAULT_KEEP
     force: bool = False

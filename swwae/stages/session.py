@@ -1,6 +1,5 @@
 """One session of `caffe train`: begun, followed, and ended as its outcome asks."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +18,9 @@ from swwae.engine.cards import Card
 from swwae.engine.progress import Progress
 from swwae.nets import weights
 from swwae.runs.run import Run
-from swwae.stages import activations, faults, snapshots
+from swwae.stages import activations, checksums, faults, snapshots
 from swwae.stages.memory import out_of_memory
 from swwae.stages.status import Status, log_results, record_end, record_finish
-
-KEPT_SNAPSHOTS = 2
-"""While training; the last one stays (ours)."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +36,7 @@ class Plan:
     math: that they compute with, one of `settings.MATH`.
     driver: the version of theirs; None where it is not known.
     batch: images at a time on each device; 0 where unknown.
+    keep: whole snapshots that stay while it trains; behind the end, the last one.
     command: the command line to go on with.
     """
 
@@ -53,6 +50,7 @@ class Plan:
     math: str
     driver: str | None
     batch: int
+    keep: int
     command: str
 
     @property
@@ -117,7 +115,7 @@ class Session:
             command,
             self.run.log,
             progress,
-            self._snapshot_begins,
+            self._snapshot_written,
             self._cards_named,
             {MATH_SETTING: plan.math} if plan.gpus else None,
         )
@@ -140,11 +138,11 @@ class Session:
             command.append(f"--gpu={','.join(map(str, plan.gpus))}")
         return command
 
-    def _snapshot_begins(self, path: Path) -> None:
-        """A solver's state comes after its weights: all older snapshots are whole."""
+    def _snapshot_written(self, path: Path) -> None:
+        """A solver's state comes after its weights."""
         if path.suffix == snapshots.SOLVER_STATE:
-            snapshots.prune(self.run.folder, KEPT_SNAPSHOTS)
-            self.status["iterations"] = snapshots.iterations(self.run.folder)[0]
+            snapshots.prune(self.run.folder, self.plan.keep)
+            self.status["iterations"] = snapshots.iteration_of(path)
             self.run.write_status(self.status)
 
     def _cards_named(self, found: list[Card]) -> None:
@@ -242,6 +240,6 @@ def write_final_weights(run: Run, plan: Plan, iteration: int) -> None:
     elif find_variant(run.variant).ladder:
         weights.save(weights.load(last), run.final_weights)
     else:
-        with last.open("rb") as snapshot, whole_file(run.final_weights) as file:
-            shutil.copyfileobj(snapshot, file)
+        with whole_file(run.final_weights) as file:
+            file.write(checksums.removed(last.read_bytes()))
     snapshots.prune(run.folder, keep=1)

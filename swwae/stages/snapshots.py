@@ -1,4 +1,9 @@
-"""A run's snapshots: `snapshot_iter_<N>.caffemodel` and `.solverstate` beside it."""
+"""A run's snapshots: `snapshot_iter_<N>.caffemodel` and `.solverstate` beside it.
+
+Each file is written as `<name>.part` and gets its name when the whole of it is on the
+disk, the solver's state after the weights. It ends with a checksum, unless a Caffe
+without our patches has made it.
+"""
 
 from pathlib import Path
 
@@ -9,10 +14,12 @@ from generator.errors import UserError
 from swwae.base.files import whole_file
 from swwae.base.project import relative
 from swwae.nets import weights
+from swwae.stages import checksums
 
 PREFIX = "snapshot"
 SOLVER_STATE = ".solverstate"
 WEIGHTS = ".caffemodel"
+UNFINISHED = ".part"
 
 
 class Foreign(Exception):
@@ -27,10 +34,15 @@ def weights_file(folder: Path, iteration: int) -> Path:
     return folder / f"{PREFIX}_iter_{iteration}{WEIGHTS}"
 
 
+def iteration_of(path: Path) -> int:
+    """Returns which iteration's snapshot a file is of."""
+    return int(path.stem.rpartition("_")[2])
+
+
 def iterations(folder: Path) -> list[int]:
     """Returns the iterations of all snapshots, whole or not, newest first."""
     found = {
-        int(path.stem.rpartition("_")[2])
+        iteration_of(path)
         for path in folder.glob(f"{PREFIX}_iter_*")
         if path.suffix in (SOLVER_STATE, WEIGHTS)
     }
@@ -40,9 +52,9 @@ def iterations(folder: Path) -> list[int]:
 def newest_whole(folder: Path, wanted: weights.Shapes) -> tuple[int | None, list[str]]:
     """Returns the iteration of the newest snapshot that Caffe can resume from.
 
-    Beside it, sentences on the newer ones, which cannot be used: a process killed while
-    it writes, or a full disk, leaves files that end too early. wanted: the shapes of
-    the network's parameters. Raises Foreign where one is whole, but not this run's.
+    Beside it, sentences on the newer ones, which cannot be used: they end too early, or
+    are not as they were written. wanted: the shapes of the network's parameters. Raises
+    Foreign where one is whole, but not this run's.
     """
     skipped = []
     for iteration in iterations(folder):
@@ -58,6 +70,8 @@ def _fault(folder: Path, iteration: int, wanted: weights.Shapes) -> str | None:
     path = solver_state(folder, iteration)
     if not path.is_file():
         return f"{path.name} is missing"
+    if fault := _checksum_fault(path, weights_file(folder, iteration)):
+        return fault
     try:
         state = _read_state(path)
     except DecodeError:
@@ -68,6 +82,18 @@ def _fault(folder: Path, iteration: int, wanted: weights.Shapes) -> str | None:
     if state.iter != iteration:
         raise Foreign(f"{relative(path)} is of iteration {state.iter:,}")
     return _weights_fault(weights_file(folder, iteration), wanted)
+
+
+def _checksum_fault(*paths: Path) -> str | None:
+    """Returns which of a snapshot's files is not as it was written; None where all are,
+    and where none tells."""
+    found = {path: checksums.check(path) for path in paths if path.is_file()}
+    for path, right in found.items():
+        if right is False:
+            return f"{path.name} is damaged (its checksum is another)"
+        if right is None and any(found.values()):
+            return f"{path.name} is truncated (it has no checksum)"
+    return None
 
 
 def _weights_fault(path: Path, wanted: weights.Shapes) -> str | None:
@@ -98,16 +124,18 @@ def settle(folder: Path, iteration: int) -> None:
     Raises UserError where it cannot be written.
     """
     path = solver_state(folder, iteration)
+    has_checksum = checksums.check(path)
     state = _read_state(path)
     here = relative(weights_file(folder, iteration))
     if state.learned_net != here:
         state.learned_net = here
+        content = state.SerializeToString()
         with whole_file(path) as file:
-            file.write(state.SerializeToString())
+            file.write(checksums.added(content) if has_checksum else content)
 
 
 def _read_state(path: Path) -> caffe_pb2.SolverState:
-    return caffe_pb2.SolverState.FromString(path.read_bytes())
+    return caffe_pb2.SolverState.FromString(checksums.removed(path.read_bytes()))
 
 
 def layer_not_finite(folder: Path, iteration: int) -> str | None:
@@ -119,9 +147,12 @@ def layer_not_finite(folder: Path, iteration: int) -> str | None:
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Removes all but the newest `keep`."""
-    for iteration in iterations(folder)[keep:]:
-        remove(folder, iteration)
+    """Removes what is older than the newest `keep` that are complete: the weights of a
+    newer one may be there before its solver's state is."""
+    complete = [i for i in iterations(folder) if solver_state(folder, i).is_file()]
+    for iteration in iterations(folder):
+        if complete and iteration < complete[:keep][-1]:
+            remove(folder, iteration)
 
 
 def remove_after(folder: Path, iteration: int) -> None:
@@ -129,6 +160,12 @@ def remove_after(folder: Path, iteration: int) -> None:
     for later in iterations(folder):
         if later > iteration:
             remove(folder, later)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what a process that was killed was about to write."""
+    for path in folder.glob(f"{PREFIX}_iter_*{UNFINISHED}"):
+        path.unlink()
 
 
 def remove(folder: Path, iteration: int) -> None:

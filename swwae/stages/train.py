@@ -81,6 +81,7 @@ def train(run: Run, request: Request) -> int:
         math=math,
         driver=devices.driver() if gpus else None,
         batch=batch,
+        keep=request.keep,
         command=request.command,
     )
     announce(run, plan, net_path, device)
@@ -90,6 +91,7 @@ def train(run: Run, request: Request) -> int:
         add_history(status, run.status(), start, trains=start < target)
         snapshots.settle(run.folder, start)
         snapshots.remove_after(run.folder, start)
+        snapshots.remove_unfinished(run.folder)
     return Session(run, plan, status).carry_out()
 
 

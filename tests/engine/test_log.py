@@ -47,13 +47,10 @@ PREFIX = "I1124 06:20:42.123456 12345 solver.cpp:239] "
             Output("Train", 1, "a = 1 (* x)", math.nan, 1.0),
         ),
         (
-            "Snapshotting to binary proto file runs/a b/snapshot_iter_4.caffemodel",
+            "Wrote the whole of runs/a b/snapshot_iter_4.caffemodel",
             Snapshot("runs/a b/snapshot_iter_4.caffemodel"),
         ),
-        (
-            "Snapshotting solver state to binary proto file x_iter_4.solverstate",
-            Snapshot("x_iter_4.solverstate"),
-        ),
+        ("Snapshotting to binary proto file x_iter_4.caffemodel", None),
         ("Optimization stopped early.", Stopped()),
         ("GPU 1: Tesla K40c", Card(1, "Tesla K40c")),
         ("GPU mode is off", None),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 
+from swwae.stages.checksums import added, removed
 from tests.helpers.stage_files import parameters
 from tests.helpers.tiny_project import (
     BATCH,
@@ -195,10 +196,11 @@ def test_a_finished_stage_does_nothing_until_forced(trained):
 
 
 def spoil(path: Path, layer: str) -> None:
-    network = caffe_pb2.NetParameter.FromString(path.read_bytes())
+    content = removed(path.read_bytes())
+    network = caffe_pb2.NetParameter.FromString(content)
     (found,) = (each for each in network.layer if each.name == layer)
     found.blobs[0].data[0] = float("nan")
-    path.write_bytes(network.SerializeToString())
+    path.write_bytes(added(network.SerializeToString()))
 
 
 def test_snapshots_and_weights_that_are_not_finite_are_refused(trained, tmp_path):

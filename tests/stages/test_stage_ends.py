@@ -19,10 +19,10 @@ from tests.helpers.tiny_project import (
 
 
 def test_killed_run_resumes_bit_for_bit(project):
-    """Where snapshots fall on an epoch's end: the data begin anew there anyway."""
+    """Where snapshots do not fall on an epoch's end, too."""
     total = 1200 * EPOCH
     project.write_solver(
-        "baseline", 0, max_iter=total, snapshot=100 * EPOCH, display=100
+        "baseline", 0, max_iter=total, snapshot=100 * EPOCH + 1, display=100
     )
     folder = project.folder("baseline", 0)
     process = project.start(0)

@@ -62,6 +62,8 @@ class Augmentation {
 
   /// One number of `rng` for each random step: mirror, shorter edge, row, column.
   RandomNumbers Draw(rng_t* rng) const;
+  /// How many those are.
+  int NumbersPerImage() const;
 
   /// Fails (CHECK) on an image smaller than the crop, or of floats to be resized.
   /// Of an image whose memory is not OpenCV's the view shares that memory.

@@ -52,6 +52,11 @@ RandomNumbers Augmentation::Draw(rng_t* rng) const {
   return numbers;
 }
 
+int Augmentation::NumbersPerImage() const {
+  const int in_training = (param_.shorter_edge_max() ? 1 : 0) + (param_.crop_size() ? 2 : 0);
+  return (param_.mirror() ? 1 : 0) + (phase_ == TRAIN ? in_training : 0);
+}
+
 int Augmentation::ShorterEdge(const RandomNumbers& numbers) const {
   const int edge = param_.shorter_edge();
   if (phase_ != TRAIN || !param_.shorter_edge_max()) { return edge; }

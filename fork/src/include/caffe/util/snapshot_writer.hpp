@@ -1,0 +1,53 @@
+#ifndef CAFFE_UTIL_SNAPSHOT_WRITER_HPP_
+#define CAFFE_UTIL_SNAPSHOT_WRITER_HPP_
+
+#include <google/protobuf/message.h>
+
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "caffe/common.hpp"
+
+namespace caffe {
+
+/// Number and wire type (fixed32) of the field that ends a file: the CRC-32, as zlib's, of
+/// all bytes before it. No message declares it, so readers take it for one of a later
+/// format, and pass over it.
+const unsigned char kChecksumTag[] = {0xcd, 0x3e};  // 1001 << 3 | 5, as a varint
+
+/**
+ * @brief Writes a message with its checksum to a file, which is there as a whole, on the
+ *    disk, or not at all: under another name (.part) first. Ends the process, with the
+ *    reason, where it cannot.
+ */
+void WriteWholeFile(const google::protobuf::Message& message, const string& filename);
+
+/// Writes a snapshot's files, one after another, while training goes on.
+class SnapshotWriter {
+ public:
+  SnapshotWriter() {}
+  ~SnapshotWriter() { Wait(); }
+
+  /// Adds a file to the snapshot; the message must not be changed any more.
+  void Add(const shared_ptr<const google::protobuf::Message>& message,
+      const string& filename) {
+    files_.push_back(std::make_pair(message, filename));
+  }
+  /// Begins to write what was added. One snapshot at a time: Wait comes before the next.
+  void Start();
+  /// Waits until all is on the disk.
+  void Wait();
+
+ private:
+  typedef std::pair<shared_ptr<const google::protobuf::Message>, string> File;
+  vector<File> files_;
+  std::thread thread_;
+
+  DISABLE_COPY_AND_ASSIGN(SnapshotWriter);
+};
+
+}  // namespace caffe
+
+#endif  // CAFFE_UTIL_SNAPSHOT_WRITER_HPP_
