@@ -8,6 +8,12 @@ from .layers import Layer
 from .sequence import Network, Schedule, Training
 from .shapes import convolution_window, pooling_window
 
+CLASSIFIER_RATE = 0.01
+"""Of stage 0, for images in units of [0, 1] (ours)."""
+
+PIXEL_MAGNITUDE = 0.3
+"""Root mean square of a mean-subtracted pixel in units of [0, 1], about (ours)."""
+
 IMAGE_ENERGY = 0.1
 """Mean square of a mean-subtracted pixel in units of [0, 1], about (ours)."""
 
@@ -22,6 +28,19 @@ WHY = (
 
 WHY_STACKED = "ours: a third of the smallest rate over its loss weight"
 WHY_JOINT = "ours: 0.3 of stage 3's rate, a tenth of stage 0's at most"
+
+
+def classifier_rate(network: Network) -> float:
+    """Returns stage 0's base_lr where no solver gives one (ours): 0.01; of pixels that
+    nothing brings to about 1, so much less as they are larger than those in [0, 1].
+
+    The gradients of the first weights grow with the pixels that they read. Of 0..255, a
+    LeNet diverges at 1e-4, a small VGG with MSRA's fillers at 3e-3, whose ReLUs die
+    from 1e-3 on; both learn at 4e-5.
+    """
+    if network.magnitude <= 1:
+        return CLASSIFIER_RATE
+    return _rounded(CLASSIFIER_RATE * PIXEL_MAGNITUDE / network.magnitude)
 
 
 def stacked_rate(rates: Sequence[float], weights: Sequence[float]) -> float:

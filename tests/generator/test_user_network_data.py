@@ -127,3 +127,44 @@ def test_the_target_is_the_image_in_units_of_0_to_1(scale, factor, parsed):
         found = made["data/scaled"].fields["power_param"]["scale"]
         assert found == pytest.approx(factor, rel=0.001)
         assert made["dec:loss@data/scaled"].bottoms == ("dec:data", "data/scaled")
+
+
+def rates(transform, first, parsed):
+    """Stage 0's rate and those of stage 2, of a network with two convolutions."""
+    fields = 'data_param { source: "nowhere" batch_size: 2 backend: LMDB }'
+    body = first + convolution("conv2", "relu1", "kernel_size: 3 pad: 1")
+    body += layer("InnerProduct", "fc", "conv2", FC)
+    body += (
+        'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" }'
+    )
+    training = parsed(source("Data", fields, transform) + body, (3, 8, 8)).training
+    return training.schedules[0].base_lr, training.layerwise_lr
+
+
+PLAIN = convolution("conv1", "data", "kernel_size: 3 pad: 1") + layer(
+    "ReLU", "relu1", "conv1"
+)
+NORMALISING = (
+    convolution("conv1", "data", "kernel_size: 3 pad: 1")
+    + layer("BatchNorm", "bn1", "conv1")
+    + layer("ReLU", "relu1", "bn1")
+)
+SCALING = (
+    layer("Power", "small", "data", "power_param { scale: 0.00390625 }")
+    + convolution("conv1", "small", "kernel_size: 3 pad: 1")
+    + layer("ReLU", "relu1", "conv1")
+)
+
+
+def test_rates_go_with_the_size_of_the_pixels(parsed):
+    """A decoder's with the inverse of its square, as the curvature does."""
+    small = "transform_param { scale: 0.00390625 }"
+    classifier_rate, decoders = rates(small, PLAIN, parsed)
+    assert classifier_rate == 0.01
+    raw_rate, raw = rates("", PLAIN, parsed)
+    assert raw_rate == pytest.approx(0.01 / 255, rel=0.1)
+    assert raw == pytest.approx([rate / 255**2 for rate in decoders], rel=0.4)
+    assert rates("", SCALING, parsed) == (classifier_rate, decoders)
+    normalised_rate, normalised = rates("", NORMALISING, parsed)
+    assert normalised_rate == 0.01
+    assert normalised == pytest.approx([rate * 0.3**2 for rate in decoders], rel=0.4)
