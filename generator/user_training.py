@@ -8,7 +8,7 @@ from .layers import Fields, Layer
 from .schema import fields_of, read
 from .sequence import Network, Schedule, Training, UserData
 from .source import batch_size, count
-from .training import CLASSIFIER_RATE, classifier_rate, estimated
+from .training import CLASSIFIER_RATE, PIXEL_MAGNITUDE, classifier_rate, estimated
 
 ASSUMED_IMAGES = 50000
 """An epoch of data that are not there to count (ours)."""
@@ -101,5 +101,5 @@ def training_of(network: Network, solver: Path | None) -> Training:
             base_lr=fields.get("base_lr", schedule.base_lr),
             weight_decay=fields.get("weight_decay", 0.0),
         )
-    training = estimated(network, schedule, data.train_batch)
+    training = estimated(network, schedule, data.train_batch, PIXEL_MAGNITUDE)
     return replace(training, solver=fields)
