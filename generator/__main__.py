@@ -6,7 +6,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from . import names
+from . import ladder, names
 from .chain import GROUPS
 from .errors import UserError
 from .generation import describe, draw_to, generate
@@ -63,6 +63,8 @@ def _generate(request: Request, out: Path | None) -> None:
     done = generate(request, out)
     print(summary(done.network, done.shown, done.depth))
     print(file_list(done.plans, done.out))
+    if request.variant == "all" and (problem := ladder.obstacle(done.network)):
+        print(f"no ladder: {done.network.name} can have none, as {problem}")
     if done.network.training is None:
         print("no solvers: no data layer of the file reads a data set to train with")
 

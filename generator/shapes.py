@@ -6,6 +6,9 @@ from math import ceil, prod
 
 from .layers import Fields, Layer, Shape, as_list
 
+MAX_WINDOW = 2**15
+"""The side of a pooling window larger than its plane, at most (ours)."""
+
 MAX_COUNT = 2**31 - 1
 """Caffe counts the numbers in a blob with an int."""
 
@@ -190,15 +193,12 @@ def _pooling(layer: Layer, shape: Shape) -> tuple[Shape, tuple[Shape, ...]]:
     window = pooling_window(layer, shape)
     if any(p >= k for p, k in zip(window.pad, window.kernel, strict=True)):
         raise ShapeError("has a padding that is no smaller than its kernel")
-    if any(
-        extent > length + 2 * pad
-        for extent, length, pad in zip(
-            window.kernel, shape[1:], window.pad, strict=True
-        )
-    ):
-        raise ShapeError(f"has a window larger than its plane, {shape[1]}x{shape[2]}")
     floor = fields.get("round_mode") == "FLOOR"
-    return (shape[0], *window.pooled(shape[1:], floor)), ()
+    pooled = window.pooled(shape[1:], floor)
+    # A larger window is cut off at the plane, where a stride as long leaves one.
+    if min(pooled) < 1 or max(window.kernel) > max(MAX_WINDOW, *shape[1:]):
+        raise ShapeError(f"has a window larger than its plane, {shape[1]}x{shape[2]}")
+    return (shape[0], *pooled), ()
 
 
 def _unchanged(layer: Layer, shape: Shape) -> tuple[Shape, tuple[Shape, ...]]:

@@ -5,8 +5,14 @@ from math import prod
 
 from . import paper
 from .layers import Layer
-from .sequence import Network, Schedule, Training
+from .sequence import WEIGHTED, Network, Schedule, Training
 from .shapes import convolution_window, pooling_window
+
+CLASSIFIER_RATE = 0.01
+"""Of stage 0, for images in units of [0, 1] (ours)."""
+
+PIXEL_MAGNITUDE = 0.3
+"""Root mean square of a mean-subtracted pixel in units of [0, 1], about (ours)."""
 
 IMAGE_ENERGY = 0.1
 """Mean square of a mean-subtracted pixel in units of [0, 1], about (ours)."""
@@ -22,6 +28,19 @@ WHY = (
 
 WHY_STACKED = "ours: a third of the smallest rate over its loss weight"
 WHY_JOINT = "ours: 0.3 of stage 3's rate, a tenth of stage 0's at most"
+
+
+def classifier_rate(network: Network) -> float:
+    """Returns stage 0's base_lr where no solver gives one (ours): 0.01; of pixels that
+    nothing brings to about 1, so much less as they are larger than those in [0, 1].
+
+    The gradients of the first weights grow with the pixels that they read. Of 0..255, a
+    LeNet diverges at 1e-4, a small VGG with MSRA's fillers at 3e-3, whose ReLUs die
+    from 1e-3 on; both learn at 4e-5.
+    """
+    if network.magnitude <= 1:
+        return CLASSIFIER_RATE
+    return _rounded(CLASSIFIER_RATE * PIXEL_MAGNITUDE / network.magnitude)
 
 
 def stacked_rate(rates: Sequence[float], weights: Sequence[float]) -> float:
@@ -40,7 +59,12 @@ def joint_rate(stacked: float, classifier: float) -> float:
     return min(_rounded(0.3 * stacked), _rounded(0.1 * classifier))
 
 
-def estimated(network: Network, classifier: Schedule, batch_size: int) -> Training:
+def estimated(
+    network: Network,
+    classifier: Schedule,
+    batch_size: int,
+    image: float | None = None,
+) -> Training:
     """Returns rates and weights of every macro-layer from the network's shapes alone
     (ours).
 
@@ -50,9 +74,14 @@ def estimated(network: Network, classifier: Schedule, batch_size: int) -> Traini
     rates come out within a factor of 1.5, and weights of 7, of what trials gave.
 
     classifier: the schedule of stage 0. batch_size: images at once in stages 2 and 3.
+    image: root mean square of what the first decoder yields; None: of an activation.
     """
     energy = network.magnitude**2
-    rates = [1 / (_curvature(network, index) * energy) for index in _indices(network)]
+    read = {1: energy if image is None else _read(network, image)}
+    rates = [
+        1 / (_curvature(network, index) * read.get(index, energy))
+        for index in _indices(network)
+    ]
     weights = [
         LOSS / (prod(activation.shape) * (energy if index else IMAGE_ENERGY))
         for index, activation in enumerate(network.activations[:-1])
@@ -76,6 +105,15 @@ def estimated(network: Network, classifier: Schedule, batch_size: int) -> Traini
             ),
         },
     )
+
+
+def _read(network: Network, image: float) -> float:
+    """Returns the energy that stands for what the first decoder's layers read, where
+    activations and image differ in size: of n linear layers in balance each takes its
+    part of the way, and the squared gains of the others scale what one learns from."""
+    layers = network.macro_layers[0].layers
+    count = sum(layer.type in WEIGHTED for layer in layers)
+    return (network.magnitude * image ** (count - 1)) ** (2 / count)
 
 
 def _indices(network: Network) -> range:

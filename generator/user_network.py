@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 from . import names, paper
@@ -14,10 +15,14 @@ from .layers import Layer, Shape
 from .mirror import INVERTIBLE
 from .networks import NETWORKS
 from .schema import fields_of, layer_of, read_network
-from .sequence import Activation, Network
+from .sequence import WEIGHTED, Activation, MacroLayer, Network
 from .source import checked, image_shape, pixel_scale
 from .staged import by_phase
+from .training import PIXEL_MAGNITUDE
 from .user_training import data_of, training_of
+
+UNIT_SIZED = ("BatchNorm", "MVN", "Sigmoid", "TanH")
+"""Layers whose values are about 1, however large the pixels are."""
 
 MAX_NAME = 255
 """Characters that the name of a layer or blob may have."""
@@ -78,7 +83,7 @@ def read_user_network(path: Path, options: Options) -> Network:
         head=head,
         training=None,
         decoder_std=paper.DECODER_STD,
-        magnitude=0.3 / scale if scale else 0.3,
+        magnitude=_magnitude(scale, macro_layers[0]),
         source=_command(path, options),
         limit=limit,
         fields=fields,
@@ -88,6 +93,21 @@ def read_user_network(path: Path, options: Options) -> Network:
     if data.train_images:
         network = replace(network, training=training_of(network, options.solver))
     return network
+
+
+def _magnitude(scale: float, first: MacroLayer) -> float:
+    """Returns the root mean square of an activation, about (ours): of the images, less
+    their mean, as the first weights read them; or 1, where that is less and the first
+    macro-layer normalises or bounds what it yields.
+
+    scale: brings the images to units of [0, 1].
+    """
+    magnitude = PIXEL_MAGNITUDE / scale
+    for layer in takewhile(lambda layer: layer.type not in WEIGHTED, first.layers):
+        if layer.type == "Power":
+            magnitude *= abs(layer.fields.get("power_param", {}).get("scale", 1.0)) or 1
+    unit_sized = any(layer.type in UNIT_SIZED for layer in first.layers)
+    return min(magnitude, 1.0) if unit_sized else magnitude
 
 
 # --- the file

@@ -8,7 +8,7 @@ from .layers import Fields, Layer
 from .schema import fields_of, read
 from .sequence import Network, Schedule, Training, UserData
 from .source import batch_size, count
-from .training import estimated
+from .training import CLASSIFIER_RATE, PIXEL_MAGNITUDE, classifier_rate, estimated
 
 ASSUMED_IMAGES = 50000
 """An epoch of data that are not there to count (ours)."""
@@ -89,7 +89,10 @@ def training_of(network: Network, solver: Path | None) -> Training:
     if not data.counted:
         why += f"; the data are not there to count, {ASSUMED_IMAGES:,} images assumed"
     fields: Fields = {}
-    schedule = Schedule(0.01, 30, data.train_batch, why, steps=(20, 27))
+    rate = classifier_rate(network)
+    if rate < CLASSIFIER_RATE and solver is None:
+        why += f"; {rate:g}, not {CLASSIFIER_RATE:g}, for gradients grow with pixels"
+    schedule = Schedule(rate, 30, data.train_batch, why, steps=(20, 27))
     if solver is not None:
         fields = fields_of(read(solver, "SolverParameter"))
         _check_solver(fields, solver)
@@ -98,5 +101,5 @@ def training_of(network: Network, solver: Path | None) -> Training:
             base_lr=fields.get("base_lr", schedule.base_lr),
             weight_decay=fields.get("weight_decay", 0.0),
         )
-    training = estimated(network, schedule, data.train_batch)
+    training = estimated(network, schedule, data.train_batch, PIXEL_MAGNITUDE)
     return replace(training, solver=fields)

@@ -27,6 +27,7 @@ from swwae.nets import building, memory, network, weights
 from swwae.nets.convolution import converted, network_file, transposed_layers
 from swwae.nets.deployed import (
     Deployed,
+    as_tested,
     data_layers_of,
     deployed,
     described,
@@ -199,7 +200,7 @@ class Model:
 
     def _describe(self, run: Run) -> Deployed:
         """Returns the network that is used."""
-        return deployed(self.net, self.variant.name, run.depth)
+        return as_tested(deployed(self.net, self.variant.name, run.depth))
 
     def _fitting(self) -> caffe_pb2.NetParameter | None:
         """Returns the weights to set, None for those of the file as they are; UserError

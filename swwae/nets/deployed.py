@@ -11,19 +11,21 @@ from generator.errors import UserError
 from generator.files import render
 from generator.layers import Layer
 from generator.networks import NETWORKS
+from generator.schema import layer_of
 from generator.shapes import (
     ShapeError,
     Window,
     convolution_window,
     pooling_window,
 )
+from generator.source import image_shape
 from generator.stages import folder, plan
 from generator.variants import find_variant
 from swwae.base.files import require_file
 from swwae.base.project import relative
 from swwae.nets import building, network
 from swwae.nets.normalisation import Normalisation
-from swwae.nets.transformation import Transformation, transformation
+from swwae.nets.transformation import Transformation, data_layer, transformation
 from swwae.runs.run import Run
 
 
@@ -135,6 +137,39 @@ def described(
         train_val,
         _transformation(net, train_val),
     )
+
+
+def as_tested(given: Deployed) -> Deployed:
+    """Returns the same for images of the size that the network is tested on, where its
+    test images are cropped otherwise than those in training, whose size the deploy
+    network has.
+
+    Its parameters then have the shapes that Caffe takes for that size. Raises UserError
+    as `deployed` does.
+    """
+    image = _tested_image(given)
+    if image == given.image:
+        return given
+    layers = caffe_pb2.NetParameter()
+    layers.CopyFrom(given.layers)
+    source = next(layer for layer in layers.layer if given.blob in layer.top)
+    source.input_param.shape[0].dim[1:] = image
+    return described(given.net, given.variant, given.path, layers, given.train_val)
+
+
+def _tested_image(given: Deployed) -> tuple[int, ...]:
+    if not given.train_val.is_file():
+        return given.image
+    net = network.read(given.train_val)
+    trained, tested = data_layer(net, "train"), data_layer(net, "val")
+    if trained is None or tested is None:
+        return given.image
+    crop = tested.transform_param.crop_size
+    if crop == trained.transform_param.crop_size:
+        return given.image
+    if crop:
+        return given.image[0], crop, crop
+    return image_shape(layer_of(tested)) or given.image
 
 
 def _transformation(net: str, train_val: Path) -> Transformation:

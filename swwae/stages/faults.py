@@ -1,11 +1,14 @@
 """Sentences on what ended a training before its time."""
 
 import re
+import shlex
 import shutil
 import signal
 from pathlib import Path
 
+from generator import rates
 from generator.errors import UserError
+from generator.variants import find_variant
 from swwae.base.project import CAFFE, relative
 from swwae.engine import devices
 from swwae.engine.process import Outcome
@@ -75,3 +78,22 @@ def free_space(folder: Path) -> str:
     """Returns a question and an answer: the bytes that are free on a folder's disk."""
     free = shutil.disk_usage(folder).free
     return f"is the disk full? {free / 1e6:,.1f} MB are free"
+
+
+def search_command(run: Run, source: Path | None) -> str | None:
+    """Returns the command line that finds the rates of a run's decoders; None where it
+    has none, or none that is searched for.
+
+    source: the weights that the run started from.
+    """
+    family = rates.family(find_variant(run.variant))
+    if family not in rates.FAMILIES or source is None:
+        return None
+    searched = Run(run.net, f"{family}-layerwise", 2, root=run.root)
+    if not searched.solver.is_file():
+        return None
+    elsewhere, _, _ = searched.command.rpartition("tools/")
+    words = ["tools/find_lr.py", "--net", run.net, "--family", family]
+    if searched.missing():
+        words += ["--weights", relative(source)]
+    return elsewhere + shlex.join(words)

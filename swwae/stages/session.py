@@ -171,10 +171,13 @@ class Session:
         left = snapshots.iterations(self.run.folder)
         self.status["iterations"] = left[0] if left else 0
         record_end(self.run, self.status, "failed", fault)
+        search = ""
+        if command := faults.search_command(self.run, self.plan.source):
+            search = f" {command} finds the rates of stage 2, and with them the others."
         return failure(
             f"{fault} Lower base_lr ({self.plan.solver.base_lr:g}) in"
             f" {relative(self.run.solver)}, or a loss's weight, and start over:"
-            f" {self.plan.command} --force"
+            f" {self.plan.command} --force{search}"
         )
 
     def _end_interrupted(self) -> int:

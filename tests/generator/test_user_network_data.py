@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import lmdb
+import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 from PIL import Image
@@ -154,3 +155,50 @@ def test_the_target_is_the_image_in_units_of_0_to_1(scale, factor, parsed):
         found = made["data/scaled"].fields["power_param"]["scale"]
         assert found == pytest.approx(factor, rel=0.001)
         assert made["dec:loss@data/scaled"].bottoms == ("dec:data", "data/scaled")
+
+
+def rates(transform, before, parsed, convolutions=1):
+    """Stage 0's rate and those of stage 2, of two macro-layers.
+
+    before: layers, the last one's top `start`, that the first convolution reads.
+    """
+    fields = 'data_param { source: "nowhere" batch_size: 2 backend: LMDB }'
+    body, bottom = before, "start" if before else "data"
+    for index in range(convolutions):
+        body += convolution(f"conv1_{index}", bottom, "kernel_size: 3 pad: 1")
+        bottom = f"conv1_{index}"
+    body += pooling("pool1", bottom, "kernel_size: 2 stride: 2")
+    body += convolution("conv2", "pool1", "kernel_size: 3 pad: 1")
+    body += layer("InnerProduct", "fc", "conv2", FC)
+    body += (
+        'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" }'
+    )
+    training = parsed(source("Data", fields, transform) + body, (3, 8, 8)).training
+    return training.schedules[0].base_lr, np.array(training.layerwise_lr[:2])
+
+
+SCALED = "transform_param { scale: 0.00390625 }"
+
+
+def test_rates_go_with_the_size_of_the_pixels(parsed):
+    """A decoder's with the inverse of its square, as the curvature does; of two linear
+    layers in a row, from raw pixels to those in [0, 1], with the inverse itself."""
+    classifier_rate, decoders = rates(SCALED, "", parsed)
+    assert classifier_rate == 0.01
+    raw_rate, raw = rates("", "", parsed)
+    assert raw_rate == pytest.approx(0.01 / 255, rel=0.1)
+    assert raw == pytest.approx(decoders / 255**2, rel=0.4)
+    _, two = rates(SCALED, "", parsed, convolutions=2)
+    _, two_raw = rates("", "", parsed, convolutions=2)
+    assert two_raw == pytest.approx(two / [255, 255**2], rel=0.4)
+
+
+def test_rates_are_those_of_small_pixels_where_the_network_makes_them_small(parsed):
+    classifier_rate, decoders = rates(SCALED, "", parsed)
+    power = layer("Power", "start", "data", "power_param { scale: 0.00390625 }")
+    raw_rate, raw = rates("", power, parsed)
+    assert raw_rate == classifier_rate
+    assert raw == pytest.approx(decoders, rel=0.4)
+    normalised_rate, normalised = rates("", layer("BatchNorm", "start", "data"), parsed)
+    assert normalised_rate == classifier_rate
+    assert normalised == pytest.approx(decoders * 0.3**2, rel=0.4)

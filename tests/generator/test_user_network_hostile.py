@@ -277,6 +277,12 @@ INSANE = {
     "padding as large as the window": pool("kernel_size: 2 stride: 2 pad: 2"),
     "a pooling window larger than the plane": pool("kernel_size: 99"),
     "a pooling window of 2^32 - 1": pool("kernel_size: 4294967295"),
+    "pooling windows and strides of 2^32 - 1": pool(
+        "kernel_size: 4294967295 stride: 4294967295"
+    ),
+    "pooling windows and strides of 2^31 - 1": pool(
+        "kernel_size: 2147483647 stride: 2147483647"
+    ),
     "windows that leave gaps at the end": pool("kernel_size: 1 stride: 20"),
     "stochastic pooling": pool("pool: STOCHASTIC kernel_size: 2 stride: 2"),
     "global pooling with a window": pool("global_pooling: true kernel_size: 2"),

@@ -195,3 +195,28 @@ def test_it_computes_what_numpy_says(name, variant, small):
     network = small(name)
     assert network.limit is None
     loading.in_child(check_arithmetic, network, variant)
+
+
+@pytest.mark.parametrize("method", ["MAX", "AVE"])
+@pytest.mark.parametrize("variant", ["swwae-all", "sae-all"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "kernel_size: 3 stride: 2",
+        "kernel_h: 3 kernel_w: 2 stride: 2",
+        "kernel_size: 5 stride: 4 pad: 1",
+    ],
+)
+def test_a_window_larger_than_its_plane_is_cut_off_there(
+    fields, variant, method, parsed
+):
+    """As the last pooling of a deep network has it, whose image is smaller."""
+    text = INPUT.format(1, 4, 4) + convolution("c1", "data", "kernel_size: 3 pad: 1")
+    text += pooling("p1", "c1", "pool: MAX kernel_size: 2 stride: 2")
+    text += convolution("c2", "p1", "kernel_size: 3 pad: 1")
+    text += pooling("p2", "c2", f"pool: {method} {fields}")
+    network = parsed(text + layer("InnerProduct", "fc", "p2", FC))
+    assert network.activations[2].shape == (4, 1, 1)
+    made = made_of(network, variant=variant)
+    assert made["dec:c2/unpool"].shape == (4, 2, 2)
+    loading.in_child(check_arithmetic, network, variant)

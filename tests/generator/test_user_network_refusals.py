@@ -126,6 +126,8 @@ def test_a_ladder_of_two_layers_of_one_name_is_refused(tmp_path, capsys):
     assert "'relu'" in said
     assert main([str(path), "--out", str(out)]) == 0, "all other variants"
     assert not (out / "models/mine/ladder").exists()
+    written = capsys.readouterr().out
+    assert "\nno ladder: mine can have none, as two of its layers are" in written
     assert (out / "models/mine/swwae-all").exists()
 
 
