@@ -17,6 +17,9 @@ from tests.helpers.build_project import (
 )
 
 
+DEFINES = "#define DNNL_VERSION_MAJOR {}\n#define DNNL_VERSION_MINOR {}\n"
+
+
 @pytest.fixture
 def project(tmp_path):
     return Project(tmp_path)
@@ -30,6 +33,9 @@ def sanitized(project):
     write_program(tests, TESTS)
     write_program(project.programs / "make", MAKE.replace("$TESTS", str(tests)))
     write_program(project.programs / "cmake", CMAKE_WORKS)
+    # With the oneDNN that is wanted, so that none is unpacked.
+    defines = DEFINES.format(2, 6)
+    write_program(project.programs / "g++", f"printf '%s' '{defines}'\n")
     return project
 
 
@@ -50,9 +56,6 @@ def test_without_onednn_its_package_is_not_asked_for(project):
     assert done.stderr.endswith("run: sudo apt-get install ccache\n")
     done = project.build(user=1000)
     assert done.stderr.endswith("run: sudo apt-get install ccache ocl-icd-libopencl1\n")
-
-
-DEFINES = "#define DNNL_VERSION_MAJOR {}\n#define DNNL_VERSION_MINOR {}\n"
 
 
 @pytest.mark.parametrize(

@@ -88,8 +88,7 @@ class Augmentation {
 /// Fails (CHECK) on one that cannot be decoded, or with fewer values than pixels.
 Planes ReadPlanes(const Datum& datum, const TransformationParameter& param);
 
-/// Calls `body` with 0 ... count - 1 from as many threads as OMP_NUM_THREADS says, which
-/// the calling thread keeps.
+/// Calls `body` with 0 ... count - 1 from OpenMP's threads (OMP_NUM_THREADS).
 void ParallelFor(int count, const std::function<void(int)>& body);
 
 }  // namespace caffe

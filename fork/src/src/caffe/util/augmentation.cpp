@@ -8,11 +8,6 @@
 
 #include "caffe/util/augmentation.hpp"
 #include "caffe/util/io.hpp"
-#include "caffe/util/worker_threads.hpp"
-
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 namespace caffe {
 
@@ -187,13 +182,8 @@ void ParallelFor(int count, const std::function<void(int)>& body) {
   // Once for the whole process: OpenCV's own threads would come on top of these.
   static const bool opencv_is_serial = (cv::setNumThreads(0), true);
   (void)opencv_is_serial;
-  if (count == 1) { return body(0); }
-#ifdef _OPENMP
-  static thread_local WorkerThreads workers(omp_get_max_threads() - 1);
-  workers.For(count, body);
-#else
+#pragma omp parallel for schedule(dynamic) if (count > 1)
   for (int i = 0; i < count; ++i) { body(i); }
-#endif
 }
 
 }  // namespace caffe
