@@ -16,7 +16,6 @@ from tests.helpers.build_project import (
     write_program,
 )
 
-
 DEFINES = "#define DNNL_VERSION_MAJOR {}\n#define DNNL_VERSION_MINOR {}\n"
 
 

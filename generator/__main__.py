@@ -19,7 +19,11 @@ from .variants import VARIANTS
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; the exit code. A reader that has gone away ends it silently."""
     try:
-        code = command(arguments)
+        try:
+            code = command(arguments)
+        except SystemExit:  # argparse, which passes over a full disk
+            sys.stdout.flush()
+            raise
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

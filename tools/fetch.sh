@@ -15,4 +15,4 @@ esac
 fork/build.sh --fetch
 data/fashion_mnist/create.py --fetch
 [ -z "$browser" ] || tools/browser.sh
-echo "everything is there: tools/demo.sh${browser:+ and tools/test.sh} need no network now"
+echo "everything is there; no network is needed now for tools/demo.sh${browser:+, tools/test.sh}"

@@ -40,7 +40,10 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         # Names of files need not be text: print them as stderr does.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = main() or 0
+        try:
+            code = main() or 0
+        except SystemExit as ended:  # argparse, which passes over a full disk
+            code = ended.code
         sys.stdout.flush()
     except UserError as error:
         fail(str(error))
