@@ -89,12 +89,16 @@ def faults(
 def size(layer: Layer, kinds: Sequence[Kind]) -> tuple[int, int] | None:
     """Returns height and width of all images that a Data layer makes of a database's;
     None where they are not known, or differ."""
-    if crop := _transform(layer).get("crop_size", 0):
+    transform = _transform(layer)
+    if crop := transform.get("crop_size", 0):
         return crop, crop
-    sizes = {size for kind in kinds for size in (kind.least, kind.most)}
-    if len(sizes) != 1 or (0, 0) in sizes or "shorter_edge_max" in _transform(layer):
+    if "shorter_edge_max" in transform:
         return None
-    return transformed(layer, (1, *sizes.pop()))[1:]
+    if transform.get("center_square") and (edge := transform.get("shorter_edge")):
+        return edge, edge
+    sizes = {size for kind in kinds for size in (kind.least, kind.most)}
+    shape = transformed(layer, (1, *sizes.pop())) if len(sizes) == 1 else None
+    return shape and shape[1:]
 
 
 def colour(channels: int) -> str:
@@ -107,7 +111,7 @@ def _size_faults(
 ) -> Iterator[str]:
     transform = _transform(layer)
     crop, edge = transform.get("crop_size", 0), transform.get("shorter_edge", 0)
-    if edge or not kinds:
+    if not kinds or (edge and (crop or transform.get("center_square"))):
         return
     if crop:
         for kind in kinds:
@@ -120,7 +124,8 @@ def _size_faults(
                 )
         return
     sizes = {size for kind in kinds for size in (kind.least, kind.most)}
-    if len(sizes) > 1 and batch_size(layer) > 1 and not transform.get("center_square"):
+    made = {transformed(layer, (1, *size)) for size in sizes}
+    if len(made) > 1 and batch_size(layer) > 1 and "shorter_edge_max" not in transform:
         least, most = (
             tuple(choose(size[axis] for size in sizes) for axis in (0, 1))
             for choose in (min, max)

@@ -128,7 +128,7 @@ class LmdbFile:
         if value.page is None:
             return value.content[start : start + size]
         place = value.page * self.page_size
-        size = min(size, value.size - start)
+        size = max(0, min(size, value.size - start))
         if start:
             return self._bytes(place + HEADER.size + start, size)
         content = self._bytes(place, HEADER.size + size)

@@ -1,6 +1,6 @@
 """What a user's data layers tell of the data: the images' shape, scale and number."""
 
-from math import prod
+from math import inf, prod
 from pathlib import Path
 
 from . import text_files
@@ -59,9 +59,10 @@ def _dummy(fields: dict, top: int) -> Shape | None:
 
 
 def transformed(layer: Layer, shape: Shape | None) -> Shape | None:
-    """Returns what a data layer's transform_param makes of an image of that shape."""
+    """Returns what a data layer's transform_param makes of an image of that shape; None
+    of one that is not known, or has no pixels."""
     fields = layer.fields.get("transform_param", {})
-    if not shape:
+    if not shape or min(shape) < 1:
         return None
     if crop := fields.get("crop_size", 0):
         return shape[0], crop, crop
@@ -224,7 +225,7 @@ def pixel_scale(layer: Layer) -> float:
     if layer.type not in IMAGES:
         return 1.0
     scale = layer.fields.get("transform_param", {}).get("scale", 1.0)
-    rest = PIXEL_SCALE / scale if scale > 0 else 1.0
+    rest = PIXEL_SCALE / scale if 0 < scale < inf else 1.0
     return 1.0 if abs(rest - 1) < 0.01 else rest
 
 

@@ -77,7 +77,10 @@ def decoded(content: bytes, channels: int, forced: int | None = None) -> np.ndar
             if own == channels and picture.mode not in (*DEEP, "F"):
                 return from_picture(grey_or_colour(picture))
     mode = IMREAD.get(forced or channels, cv2.IMREAD_UNCHANGED)
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), mode)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), mode)
+    except cv2.error:  # of nothing at all
+        pixels = None
     if pixels is None or pixels.dtype != np.uint8:
         raise ValueError("OpenCV cannot decode it to 8 bits a channel")
     return np.ascontiguousarray(np.atleast_3d(pixels).transpose(2, 0, 1))

@@ -53,9 +53,13 @@ def fits(path: Path, blob: str, image: Shape, own: Shape) -> bool:
     """Tells whether a network takes images of another shape (channels, height, width)
     than its own, with parameters of the same shapes.
 
-    blob: of the images. Raises UserError where Caffe refuses the network as it is.
+    blob: of the images. True where Caffe builds the network for no image without its
+    data, as where another source gives labels that are vectors.
     """
-    wanted = _build(path, (0, (1, *own), blob))
+    try:
+        wanted = _build(path, (0, (1, *own), blob))
+    except UserError:
+        return True
     try:
         return _build(path, (0, (1, *image), blob)) == wanted
     except UserError:

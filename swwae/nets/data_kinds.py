@@ -9,6 +9,7 @@ from pathlib import Path
 from caffe.proto import caffe_pb2
 
 from generator import data_kinds
+from generator.datums import PICTURE
 from generator.errors import UserError
 from generator.layers import Layer, shape_text
 from generator.schema import layer_of
@@ -42,6 +43,8 @@ def check(net: caffe_pb2.NetParameter, path: Path) -> None:
         if fault:
             raise UserError(fault)
         size = data_kinds.size(layer, kinds) if kinds else _first_size(layer)
+        if size and _turned(kinds) and size[::-1] == image[1:]:
+            continue
         if size not in (None, image[1:]):
             given = (image[0], *size)
             if not building.fits(path, network.image_blob(deploy), given, image):
@@ -55,6 +58,11 @@ def check(net: caffe_pb2.NetParameter, path: Path) -> None:
 def _kinds(layer: Layer) -> tuple:
     folder = databases.lmdb_of(layer)
     return databases.examined(folder).kinds if folder else ()
+
+
+def _turned(kinds: tuple) -> bool:
+    """Returns whether there are pictures, which OpenCV may turn by a quarter."""
+    return any(kind.coding == PICTURE for kind in kinds)
 
 
 def _first_size(layer: Layer) -> tuple[int, ...] | None:

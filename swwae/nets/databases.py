@@ -116,7 +116,10 @@ def _mend(folder: Path) -> str:
 def lmdb_of(layer: Layer) -> Path | None:
     """Returns the LMDB that a layer reads; None where it reads none, or it is not
     there."""
-    if layer.type != "Data" or layer.fields["data_param"].get("backend") != "LMDB":
+    if (
+        layer.type != "Data"
+        or layer.fields.get("data_param", {}).get("backend") != "LMDB"
+    ):
         return None
     folder = source_of(layer)
     return folder if (folder / FILE).is_file() else None

@@ -169,7 +169,8 @@ def _tested_image(given: Deployed) -> tuple[int, ...]:
         return given.image
     if crop:
         return given.image[0], crop, crop
-    return image_shape(layer_of(tested)) or given.image
+    found = image_shape(layer_of(tested))
+    return (given.image[0], *found[1:]) if found else given.image
 
 
 def _transformation(net: str, train_val: Path) -> Transformation:

@@ -87,7 +87,8 @@ def require_databases(net: caffe_pb2.NetParameter, path: Path) -> None:
             raise UserError(f"{where} {fault}.")
         if layer.data_param.source and not layer.data_param.batch_size:
             raise UserError(f"{where} has no batch_size in its data_param: write one.")
-    for source in data_layers.sources(net):
+    data = [layer.data_param.source for layer in net.layer if layer.type == "Data"]
+    for source in dict.fromkeys([*data_layers.sources(net), *data]):
         if not source:
             raise UserError(
                 f"a data layer of {relative(path)} names no source: write data_param {{"
