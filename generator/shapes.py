@@ -6,6 +6,9 @@ from math import ceil, prod
 
 from .layers import Fields, Layer, Shape, as_list
 
+MAX_INT = 2**31 - 1
+"""What Caffe can count to."""
+
 MAX_WINDOW = 2**15
 """The side of a pooling window larger than its plane, at most (ours)."""
 
@@ -133,6 +136,8 @@ def _pair(
 def _checked(window: Window) -> Window:
     if min(*window.kernel, *window.stride, *window.dilation) < 1:
         raise ShapeError("has a kernel, stride or dilation of 0")
+    if max(*window.kernel, *window.stride, *window.dilation, *window.pad) > MAX_INT:
+        raise ShapeError(f"has a kernel, stride, dilation or pad above {MAX_INT:,}")
     return window
 
 
