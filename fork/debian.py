@@ -11,15 +11,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from program import Refusal
+
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-
-
-class Refusal(Exception):
-    """One sentence for the person; `code` is 2 where they can mend it."""
-
-    def __init__(self, sentence: str, code: int = 1):
-        super().__init__(sentence)
-        self.code = code
 
 
 def sha256_of(path: Path) -> str:

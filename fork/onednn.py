@@ -8,14 +8,14 @@ and stay outside the system; of it they need glibc, libgomp, libstdc++ and libOp
 """
 
 import argparse
-import contextlib
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from debian import Refusal, fetch
+import program
+from debian import fetch
+from program import Refusal
 
 DOWNLOADS = Path(__file__).resolve().parents[1] / "build/downloads"
 SUITE = "bookworm"
@@ -50,7 +50,8 @@ def unpack(destination: Path) -> None:
     with tempfile.TemporaryDirectory(dir=destination.parent) as name:
         fresh = Path(name) / "onednn"
         for package in packages:
-            subprocess.run(["dpkg-deb", "--extract", package, fresh], check=True)
+            if subprocess.run(["dpkg-deb", "--extract", package, fresh]).returncode:
+                raise Refusal(f"Unpacking {package} failed.")
         if not (fresh / LINKED).exists():
             raise Refusal(f"{packages[1].name} has no {LINKED}.")
         (fresh / "unpacked").write_text(VERSION)
@@ -59,27 +60,13 @@ def unpack(destination: Path) -> None:
         fresh.rename(destination)
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(
         description="Unpack Debian 12's oneDNN 2.6.3.", allow_abbrev=False
     )
     parser.add_argument("destination", type=Path)
-    args = parser.parse_args()
-    try:
-        unpack(args.destination)
-    except Refusal as refusal:
-        print(f"fork/build.sh: {refusal}", file=sys.stderr)
-        return refusal.code
-    except subprocess.CalledProcessError as error:
-        print(f"fork/build.sh: unpacking {error.cmd[2]} failed.", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"fork/build.sh: {error.strerror}: {error.filename}", file=sys.stderr)
-        return 1
-    return 0
+    unpack(parser.parse_args().destination)
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        sys.exit(main())
-    sys.exit(130)
+    program.run(main)

@@ -10,19 +10,19 @@ Needs nothing but the standard library, since it runs before any package is ther
 """
 
 import argparse
-import contextlib
 import filecmp
 import hashlib
 import os
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 from pathlib import Path
 
-from debian import Refusal, fetch
+import program
+from debian import fetch
+from program import Refusal
 
 FORK = Path(__file__).resolve().parent
 BUILD = FORK.parent / "build"
@@ -264,7 +264,7 @@ def prepare(tree: Path) -> None:
     print(f"source prepared; files new or changed: {changed}", flush=True)
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(
         description="Prepare the patched Caffe source.", allow_abbrev=False
     )
@@ -274,24 +274,13 @@ def main() -> int:
     args = parser.parse_args()
     if args.fetch + args.fingerprint + bool(args.destination) != 1:
         parser.error("give a DESTINATION, --fetch or --fingerprint")
-    try:
-        if args.fingerprint:
-            print(fingerprint())
-        elif args.fetch:
-            if local_source() is None:
-                fetch_source()
-        else:
-            prepare(args.destination)
-    except Refusal as refusal:
-        print(f"fork/build.sh: {refusal}", file=sys.stderr)
-        return refusal.code
-    except OSError as error:
-        print(f"fork/build.sh: {error.strerror}: {error.filename}", file=sys.stderr)
-        return 1
-    return 0
+    if args.fingerprint:
+        print(fingerprint())
+    elif args.destination:
+        prepare(args.destination)
+    elif local_source() is None:
+        fetch_source()
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        sys.exit(main())
-    sys.exit(130)
+    program.run(main)

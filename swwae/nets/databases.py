@@ -116,10 +116,8 @@ def _mend(folder: Path) -> str:
 def lmdb_of(layer: Layer) -> Path | None:
     """Returns the LMDB that a layer reads; None where it reads none, or it is not
     there."""
-    if (
-        layer.type != "Data"
-        or layer.fields.get("data_param", {}).get("backend") != "LMDB"
-    ):
+    backend = layer.fields.get("data_param", {}).get("backend")
+    if layer.type != "Data" or backend != "LMDB":
         return None
     folder = source_of(layer)
     return folder if (folder / FILE).is_file() else None
