@@ -13,21 +13,9 @@ from swwae.evaluation.model import Model
 from swwae.evaluation.reconstruct import load
 from swwae.images.database import Database, database
 from swwae.images.preprocessing import UNSCALED
-from swwae.nets.building import initial
 from tests.helpers.datum_lmdb import floats, image, picture, write
 
 LABELS = (3, 0, 7, 1, 1)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """vgg8 with a decoder, untrained: it reads grey images of 32x32."""
-    folder = tmp_path_factory.mktemp("weights")
-    path = project.ROOT / "models/vgg8/swwae-all/train_val.prototxt"
-    weights = initial(path, 1, (1, 1, 32, 32), "data", folder)
-    file = folder / "vgg8.caffemodel"
-    file.write_bytes(weights.SerializeToString())
-    return Model("vgg8", "swwae-all", None, file)
 
 
 @pytest.fixture

@@ -8,22 +8,9 @@ import pytest
 from generator.errors import UserError
 from swwae.base import project
 from swwae.evaluation.evaluate import describe, evaluate, evaluation
-from swwae.evaluation.model import Model
-from swwae.nets.building import initial
 from tests.helpers.datum_lmdb import PAGE, image, kinds, overwrite, write
 
 LEAF = 2
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """vgg8 with a decoder, untrained."""
-    folder = tmp_path_factory.mktemp("weights")
-    path = project.ROOT / "models/vgg8/swwae-all/train_val.prototxt"
-    weights = initial(path, 1, (1, 1, 32, 32), "data", folder)
-    file = folder / "vgg8.caffemodel"
-    file.write_bytes(weights.SerializeToString())
-    return Model("vgg8", "swwae-all", None, file)
 
 
 @pytest.fixture
