@@ -137,6 +137,13 @@ find_tools() {
     command -v "$tool" >/dev/null ||
       fail 2 "the build tool $tool is not in PATH; install it and run this again."
   done
+  g++ -std=c++17 -fopenmp -fsyntax-only -x c++ - 2>/dev/null <<'END' ||
+#include <omp.h>
+#include <optional>
+int main() { if (std::optional<int> n = omp_get_max_threads(); n) { return *n; } }
+END
+    fail 2 "$(g++ --version | head -n 1) does not compile C++17 with OpenMP, as Caffe takes;\
+ put a newer g++ first in PATH. (gcc 12 and 14 are tested.)"
 }
 
 # Takes the system's oneDNN where the engine DNNL is written for it, or Debian 12's. Says

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from swwae.base.project import ROOT
 from tests.helpers.tiny_project import Project
 
 PLACES = ("root", "tools", "elsewhere", "link", "link to a link", "linked checkout")
@@ -177,3 +178,18 @@ def test_what_begins_with_a_build_takes_the_one_that_is_used(project, tmp_path, 
     build.chmod(0o755)
     done = start((tmp_path, "tools/{}"), script)
     assert (done.returncode, done.stdout) == (3, "it fails\n")
+
+
+def test_a_compiler_that_is_too_old_is_named(tmp_path):
+    compiler = tmp_path / "g++"
+    compiler.write_text(
+        '#!/bin/sh\ncase "$*" in\n--version) echo "g++ (GCC) 4.8.4" ;;\n'
+        '*-std=c++17*) exit 1 ;;\n*) exec /usr/bin/g++ "$@" ;;\nesac\n'
+    )
+    compiler.chmod(0o755)
+    (tmp_path / "project").mkdir()
+    shutil.copytree(ROOT / "fork", tmp_path / "project/fork")
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = start((tmp_path / "project", "{}"), "fork/build.sh", PATH=path)
+    assert done.returncode == 2
+    assert "g++ (GCC) 4.8.4 does not compile C++17 with OpenMP" in done.stderr
