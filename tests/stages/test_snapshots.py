@@ -2,13 +2,17 @@
 
 import shutil
 import signal
+import subprocess
+import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 from caffe.proto import caffe_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from swwae.base.project import ROOT
 from swwae.stages import checksums, snapshots
 from tests.helpers import killed
 from tests.helpers.tiny_project import Project
@@ -129,3 +133,53 @@ def test_so_many_are_kept_and_nothing_unfinished_stays(tmp_path, keep):
     said = project.run(0, "--keep", keep, "--max-iter", left[0] + 1)
     assert f"snapshot of iteration {left[0]}" in said
     assert not unfinished.exists()
+
+
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], type]:
+    """Returns the classes of the messages of upstream's caffe.proto, by their names."""
+    archives = list((ROOT / "build/downloads").glob("caffe_*.orig.tar.gz"))
+    if not archives:
+        pytest.skip("this Caffe was built elsewhere, and upstream's source is not here")
+    folder = tmp_path_factory.mktemp("stock")
+    with tarfile.open(archives[0]) as archive:
+        [name] = [name for name in archive.getnames() if name.endswith("/caffe.proto")]
+        (folder / "caffe.proto").write_bytes(archive.extractfile(name).read())
+    compile_it = ["protoc", f"-I{folder}", f"-o{folder}/compiled", "caffe.proto"]
+    subprocess.run(compile_it, check=True, capture_output=True)
+    compiled = descriptor_pb2.FileDescriptorSet.FromString(
+        (folder / "compiled").read_bytes()
+    )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(compiled.file[0])
+    return lambda name: message_factory.GetMessageClass(
+        pool.FindMessageTypeByName(f"caffe.{name}")
+    )
+
+
+def test_stock_caffe_reads_them(trained, stock):
+    run = trained / "run"
+    weights = snapshots.weights_file(run, LAST)
+    state = snapshots.solver_state(run, LAST)
+
+    def read(file: Path, message: type) -> object:
+        return message.FromString(file.read_bytes())  # the checksum included
+
+    theirs = read(state, stock("SolverState"))
+    ours = read(state, caffe_pb2.SolverState)
+    assert (theirs.iter, Path(theirs.learned_net).name) == (LAST, weights.name)
+    assert len(theirs.history) > 10
+    assert blobs(theirs.history) == blobs(ours.history)
+    theirs, ours = (
+        [(layer.name, layer.type, blobs(layer.blobs)) for layer in network.layer]
+        for network in (
+            read(weights, stock("NetParameter")),
+            read(weights, caffe_pb2.NetParameter),
+        )
+    )
+    assert theirs == ours
+    assert sum(len(arrays) for _, _, arrays in theirs) > 10
+
+
+def blobs(messages: Iterable) -> list[bytes]:
+    return [message.SerializeToString() for message in messages]
