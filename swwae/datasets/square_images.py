@@ -53,10 +53,10 @@ def square(path: Path, form: Form) -> np.ndarray:
     except (OSError, SyntaxError, ValueError, IndexError) as error:
         raise Unreadable(f"cannot be decoded ({error})") from None
     shorter = min(plain.size)
-    left, top = ((length - shorter) / 2 for length in plain.size)
-    box = (left, top, left + shorter, top + shorter)
+    left, top = ((length - shorter) // 2 for length in plain.size)
+    middle = plain.crop((left, top, left + shorter, top + shorter))
     size = (form.side, form.side)
-    return from_picture(plain.resize(size, Image.Resampling.BILINEAR, box))
+    return from_picture(middle.resize(size, Image.Resampling.BILINEAR))
 
 
 def to_store(files: Files, form: Form, jobs: int, skip: bool) -> ToStore:
