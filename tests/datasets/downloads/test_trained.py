@@ -63,6 +63,17 @@ def test_cifar_100_with_all_labels_and_with_few(project, tmp_path):
     train(project, "vgg8_32_classes100_labels150", 0)
 
 
+def test_a_small_network_says_that_it_has_to_be_generated(project):
+    done = subprocess.run(
+        ["tools/run_stage.sh", "0", "--net", "vgg10_96"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "run .venv/bin/python -m generator vgg10_96" in done.stderr
+
+
 def test_stl_10s_own_images_without_labels(project, tmp_path):
     downloads.stl10(tmp_path / "stl10_binary")
     source = ("--source", tmp_path / "stl10_binary", "--subset")
