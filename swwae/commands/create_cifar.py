@@ -27,8 +27,7 @@ def main() -> None:
         out = options.out or cifar.versions(coarse=False)[0].home
         infos, changed = raw_databases.check(out), False
     else:
-        if options.out:
-            check_output_folder(options.out)
+        check_output_folder(options.out or cifar.HOME)
         data = cifar.read(
             options.source,
             nearest_existing(options.out or cifar.HOME),
