@@ -23,7 +23,7 @@ def main() -> None:
         __doc__,
         "a folder with a folder of images for each class; or with folders train, test,"
         " val and unlabelled of these; or a CSV: a file and its label in each line",
-        "needed: name one, such as data/birds",
+        "",
     )
     parser.add_argument(
         "--test",
@@ -65,8 +65,6 @@ def main() -> None:
         help="leave out files that cannot be read, instead of ending",
     )
     options = database_options.parsed(parser)
-    if options.out is None:
-        parser.error("give --out DIR, such as data/birds")
     if options.check:
         infos, changed = raw_databases.check(options.out), False
         shape = next(iter(infos.values()))["shape"]

@@ -14,7 +14,7 @@ UNCHANGED = "All were there already: nothing to do (--force makes them anew)."
 def parser(description: str, source_help: str, out: str) -> argparse.ArgumentParser:
     """Returns a parser with the options that all of them have.
 
-    out: where databases go without --out, for a person.
+    out: where databases go without --out, for a person; "" where it must be given.
     """
     made = argparse.ArgumentParser(description=description.replace("\n\n", " "))
     made.add_argument("--source", type=Path, metavar="PATH", help=source_help)
@@ -22,7 +22,8 @@ def parser(description: str, source_help: str, out: str) -> argparse.ArgumentPar
         "--out",
         type=Path,
         metavar="DIR",
-        help=f"where the databases go (default: {out})",
+        required=not out,
+        help="where the databases go" + (f" (default: {out})" if out else ""),
     )
     made.add_argument(
         "--seed",
