@@ -30,9 +30,9 @@ __all__ = [
 
 def network_names() -> list[str]:
     """Returns the names of the built-in networks."""
-    from .networks import NETWORKS
+    from .small_networks import BUILT_IN
 
-    return list(NETWORKS)
+    return list(BUILT_IN)
 
 
 def variant_names() -> list[str]:
@@ -51,6 +51,8 @@ def generate(
     name: str | None = None,
     data: str | None = None,
     mean_value: Sequence[float] | None = None,
+    images: Sequence[int] | None = None,
+    classes: int | None = None,
     epochs: Mapping[int, float] | None = None,
     base_lr: Mapping[int, float] | None = None,
     labels: int | None = None,
@@ -69,7 +71,8 @@ def generate(
     out: the folder that models/ and solvers/ go to; None: the project's.
     name: of the network's folders, if not its own.
     data, mean_value: a built-in network's folder of LMDBs, and what is subtracted from
-        the pixels (0 to 255; a number a channel, BGR).
+        the pixels (0 to 255; a number a channel, BGR). images: how many a built-in
+        network trains with, and is tested on. classes: how many it scores.
     epochs, base_lr: by stage (0, 2, 3, 4). labels, labels_seed: how many training
         images of a built-in network have a label, and how they are drawn.
     image, group, solver: of a network file: the shape of an image (C, H, W), where a
@@ -97,6 +100,8 @@ def generate(
         mean_value=(
             None if mean_value is None else ",".join(map(number_text, mean_value))
         ),
+        images=None if images is None else ",".join(map(str, images)),
+        classes=classes,
         name=name,
         epochs=by_stage(epochs),
         base_lr=by_stage(base_lr) or "",

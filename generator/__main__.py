@@ -10,8 +10,8 @@ from . import ladder, names
 from .chain import GROUPS
 from .errors import UserError
 from .generation import describe, draw_to, generate
-from .networks import NETWORKS
 from .request import Request
+from .small_networks import BUILT_IN
 from .summary import file_list, listing, summary
 from .variants import VARIANTS
 
@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         "net",
         metavar="NET",
         nargs="?",
-        help=f"{', '.join(NETWORKS)}, or the file of a Caffe network of your own",
+        help=f"{', '.join(BUILT_IN)}, or the file of a Caffe network of your own",
     )
     parser.add_argument(
         "--variant",
@@ -119,6 +119,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="B,G,R",
         help="what is subtracted from the pixels (0 to 255) of a built-in network,"
         " one number a channel",
+    )
+    parser.add_argument(
+        "--images",
+        metavar="TRAIN,TEST",
+        help="how many images a built-in network trains with, and is tested on",
+    )
+    parser.add_argument(
+        "--classes",
+        type=int,
+        metavar="N",
+        help="how many classes a built-in network scores",
     )
     parser.add_argument(
         "--name",

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 from .errors import UserError
 from .layers import Layer
+from .networks import head, macro_layer
 from .rates import LARGEST, SMALLEST
 from .sequence import DataSet, FewLabels, Network, Training
+from .shapes import inferred
 
 UNLABELLED = -1
 """The label of an image without one; the classification loss leaves it out."""
@@ -161,6 +163,36 @@ def with_few_labels(network: Network, labels: int, seed: int) -> Network:
     few = FewLabels(labels, seed)
     head = tuple(_without_unlabelled(layer) for layer in network.head)
     return replace(network, data=replace(data, few_labels=few), head=head)
+
+
+MOST_CLASSES = 2**16
+"""As many as the labels that data/ilsvrc12/create.py stores."""
+
+
+def with_classes(network: Network, classes: int) -> Network:
+    """Returns a built-in network that scores another number of classes.
+
+    Raises UserError for less than two, and for more than MOST_CLASSES.
+    """
+    if not 2 <= classes <= MOST_CLASSES:
+        raise UserError(f"--classes {classes}: a number from 2 to {MOST_CLASSES}.")
+    *below, last = network.macro_layers
+    [scores] = last.layers
+    product = scores.fields["inner_product_param"] | {"num_output": classes}
+    scores = replace(scores, fields=scores.fields | {"inner_product_param": product})
+    shape, blobs = inferred(scores, network.activations[-2].shape)
+    last = macro_layer([replace(scores, shape=shape, blobs=blobs)])
+    return replace(
+        network,
+        macro_layers=(*below, last),
+        scores=last.output,
+        head=head(last.output),
+    )
+
+
+def classes_name(network: Network, classes: int) -> str:
+    """Returns vgg8_32_classes100."""
+    return f"{network.name}_classes{classes}"
 
 
 def few_labels_name(network: Network, labels: int, seed: int) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from . import names, paper
-from .errors import lookup
 from .layers import Enum, Fields, Layer, Shape
 from .sequence import (
     PASSED,
@@ -169,7 +168,7 @@ def classifier(
         data,
         macro_layers,
         output,
-        _head(output),
+        head(output),
         training if isinstance(training, Training) else None,
         decoder_std,
         magnitude,
@@ -186,7 +185,7 @@ def classifier(
     return network
 
 
-def _head(output: Activation) -> tuple[Layer, ...]:
+def head(output: Activation) -> tuple[Layer, ...]:
     """Softmax loss; top-1 and, where there are more classes than ten, top-5."""
     bottoms = (output.blob, "label")
     test = {"include": {"phase": Enum("TEST")}}
@@ -435,8 +434,4 @@ ALEXNET_OWT = classifier(
 NETWORKS = {
     network.name: network for network in (VGG16, ALEXNET, VGG8, VGG16_BN, ALEXNET_OWT)
 }
-
-
-def find_network(name: str) -> Network:
-    """Returns a built-in network by its name; raises UserError, naming those known."""
-    return lookup("network", name, NETWORKS)
+"""Those whose files are kept in models/ and solvers/."""

@@ -12,19 +12,22 @@ from .chain import GROUPS
 from .derived import (
     base_lr_text,
     check_name,
+    classes_name,
     epochs_text,
     few_labels_name,
     parse_base_lr,
     parse_epochs,
     renamed,
     with_base_lr,
+    with_classes,
     with_epochs,
     with_few_labels,
 )
 from .errors import UserError
 from .layers import number_text
-from .networks import NETWORKS, find_network
+from .networks import NETWORKS
 from .sequence import Network
+from .small_networks import BUILT_IN, find_network
 from .source import is_file_name, parse_shape
 from .summary import depth_names
 from .user_network import Options, read_user_network
@@ -36,7 +39,8 @@ class Request:
     """The options of `python -m generator`, as they are typed.
 
     net: a built-in network's name, or a Caffe file. variant: a name, or all. depth: a
-    number, or all; None for the default one. data, mean_value: of a built-in network.
+    number, or all; None for the default one. data, mean_value, images, classes: of a
+    built-in network.
     image, group, solver: of a user's file. also: kinds of networks that are made on
     request alone, separated by commas.
     """
@@ -47,6 +51,8 @@ class Request:
     batch_norm: bool = False
     data: str | None = None
     mean_value: str | None = None
+    images: str | None = None
+    classes: int | None = None
     name: str | None = None
     epochs: str | None = None
     base_lr: str = ""
@@ -60,7 +66,7 @@ class Request:
     @property
     def built_in(self) -> bool:
         """Whether NET is the name of a built-in network."""
-        return self.net in NETWORKS
+        return self.net in BUILT_IN
 
     @property
     def data_options(self) -> str:
@@ -68,6 +74,8 @@ class Request:
         text = f" --data {shlex.quote(self.data)}" if self.data else ""
         if self.mean_value:
             text += f" --mean-value {self.mean_value}"
+        if self.images:
+            text += f" --images {self.images}"
         return text
 
     @cached_property
@@ -99,6 +107,10 @@ def requested_network(request: Request) -> Network:
     """
     network = _base_network(request)
     changes = []
+    if request.classes is not None:
+        network = with_classes(network, request.classes)
+        network = replace(network, name=classes_name(network, request.classes))
+        changes.append(f"--classes {request.classes}")
     if request.labels is not None:
         network, options = _with_few_labels(network, request)
         changes += options
@@ -111,10 +123,12 @@ def requested_network(request: Request) -> Network:
     if request.base_lrs:
         with_base_lr(network, request.base_lrs)  # or it cannot be changed so
         changes.append(f"--base-lr {base_lr_text(request.base_lrs)}")
-    if request.name is not None and request.built_in:
-        check_name(request.name, NETWORKS)
-        network = renamed(network, request.name) if not request.labels else network
-        changes.append(f"--name {request.name}")
+    name = request.name if request.built_in else None
+    if name is not None:
+        check_name(name, BUILT_IN)
+        changes.append(f"--name {name}")
+    if (name or request.classes) and not request.labels:
+        network = renamed(network, name or network.name)
     return replace(network, source=" ".join([network.source, *changes]))
 
 
@@ -151,6 +165,10 @@ def _base_network(request: Request) -> Network:
     if request.mean_value is not None:
         mean = _parse_mean(request.mean_value, network)
         network = replace(network, data=replace(network.data, mean_value=mean))
+    if request.images is not None:
+        train, test = _parse_images(request.images)
+        data = replace(network.data, train_images=train, test_images=test)
+        network = replace(network, data=data)
     return network
 
 
@@ -158,6 +176,8 @@ def _users_network(request: Request) -> Network:
     for option, value in (
         ("--data", request.data),
         ("--mean-value", request.mean_value),
+        ("--images", request.images),
+        ("--classes", request.classes),
     ):
         if value is not None:
             raise UserError(
@@ -183,6 +203,17 @@ def _parse_mean(text: str, network: Network) -> tuple[float, ...]:
         f"--mean-value {text}: expected numbers from 0 to 255, separated by commas,"
         f" {wanted}, such as {','.join(map(number_text, network.data.mean_value))}."
     )
+
+
+def _parse_images(text: str) -> tuple[int, int]:
+    """Returns (73257, 26032) of 73257,26032; raises UserError for anything else."""
+    match = re.fullmatch(r"([1-9][0-9]{0,8}),([1-9][0-9]{0,8})", text)
+    if not match:
+        raise UserError(
+            f"--images {text}: expected how many are trained with and tested on, such"
+            " as 50000,10000."
+        )
+    return int(match[1]), int(match[2])
 
 
 # --- its variants and depths

@@ -6,8 +6,8 @@ from pathlib import Path
 from . import ladder, layout, names
 from .decoder import Decoding, decoder
 from .layers import shape_text
-from .networks import NETWORKS
 from .sequence import Network
+from .small_networks import BUILT_IN
 from .stages import Plan, plan
 from .text import columns
 from .variants import VARIANTS, Variant
@@ -16,7 +16,7 @@ from .variants import VARIANTS, Variant
 def listing() -> str:
     """Returns the built-in networks and the variants, with what they are."""
     rows = []
-    for network in NETWORKS.values():
+    for network in BUILT_IN.values():
         image = shape_text(network.image.shape)
         classes, data = network.scores.shape[0], network.data.folder
         rows += [

@@ -13,9 +13,9 @@ from .errors import UserError
 from .files import project_root
 from .layers import Layer, Shape
 from .mirror import INVERTIBLE
-from .networks import NETWORKS
 from .schema import fields_of, layer_of, read_network
 from .sequence import WEIGHTED, Activation, MacroLayer, Network
+from .small_networks import BUILT_IN
 from .source import checked, image_shape, pixel_scale
 from .staged import by_phase
 from .training import PIXEL_MAGNITUDE
@@ -139,10 +139,10 @@ def _name(path: Path, name_in_file: str, options: Options) -> str:
     wanted = options.name or name_in_file or path.stem
     name = folder_name(wanted)
     if options.name is not None:
-        check_name(options.name, NETWORKS)
+        check_name(options.name, BUILT_IN)
     if not name:
         raise UserError(f"{path} has no name that a folder can have; give --name NAME.")
-    if name in NETWORKS:
+    if name in BUILT_IN:
         raise UserError(
             f"{path} calls itself {name}, as a built-in network does; give it another"
             " name with --name NAME."

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from generator.networks import find_network
+from generator.small_networks import find_network
 from swwae.base.arguments import at_least
 from swwae.base.files import write_json
 from swwae.base.project import relative

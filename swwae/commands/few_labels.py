@@ -2,7 +2,8 @@
 
 From DIR/train_lmdb: labelled<N>_seed<S>_lmdb, N images, of every class as many (one
 more of some where N is no multiple), drawn and shuffled by the seed; and
-unlabelled_lmdb, all training images in their order with the label -1.
+unlabelled_lmdb, all training images in their order with the label -1. Where the set has
+an unlabelled_lmdb of images without labels, as STL-10 does, that stays.
 `python -m generator NET --labels N` makes networks that are trained on both.
 """
 

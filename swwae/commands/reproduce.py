@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from generator.networks import NETWORKS
+from generator.small_networks import SMALL
 from swwae.base.arguments import at_least
 from swwae.base.progress import duration
 from swwae.base.project import CAFFE, ROOT, relative, require_caffe
@@ -35,7 +36,7 @@ PROGRAM = "reproduce.sh"  # what people start, and see in errors
 
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = _parser().parse_args(arguments)
+    options = parsed(arguments)
     require_caffe()
     gpus, device = ([], "") if options.tables else devices.choose(CAFFE, options.gpu)
     plan = Reproduction(
@@ -44,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
         options.labels,
         options.max_iter,
         gpus=gpus,
+        net=options.net,
+        **({} if options.net == NET else {"epochs": {}, "base_lr": {}}),
     )
     if options.tables:
         generate_networks(plan)
@@ -63,9 +66,10 @@ def _reproduce(plan: Reproduction, parallel: int, device: str, command: str) -> 
     """
 
     def announce(schedule: Schedule) -> None:
-        count, remaining = len(plan.jobs), len(schedule.remaining)
+        count = len(plan.jobs)
+        done = count - len(schedule.remaining)
         print(
-            f"{NET}, seeds 1 to {plan.seeds}: {count:,} jobs, {count - remaining:,}"
+            f"{plan.net}, seeds 1 to {plan.seeds}: {count:,} jobs, {done:,}"
             f" done before; {parallel} at a time, on the {device}, logs in"
             f" {relative(plan.out)}/seed*/logs",
             flush=True,
@@ -89,6 +93,20 @@ def _print_faults(plan: Reproduction, rows: list[Row]) -> None:
         print(line, file=sys.stderr)
 
 
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    """Returns the options; what a network decides, filled in."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.labels is None:
+        options.labels = LABELS if options.net == NET else ()
+    elif options.labels and options.net != NET:
+        parser.error(f"--labels: the rates of few labels are {NET}'s; leave it out")
+    if options.out is None:
+        of_net = "" if options.net == NET else f"_{options.net}"
+        options.out = Path(f"runs/reproduce{of_net}")
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
@@ -103,12 +121,18 @@ def _parser() -> argparse.ArgumentParser:
         help="trainings of everything, with the seeds 1 to N (default: %(default)s)",
     )
     parser.add_argument(
+        "--net",
+        choices=(NET, *SMALL),
+        default=NET,
+        help="whose tables (default: %(default)s, of Fashion-MNIST); vgg8_32's are of"
+        " data/cifar10, vgg10_96's of data/stl10, with rates that are estimates",
+    )
+    parser.add_argument(
         "--labels",
         type=_numbers,
-        default=LABELS,
         metavar="N,…|none",
         help="numbers of labels for the comparison with few labels (default:"
-        f" {','.join(map(str, LABELS))})",
+        f" {','.join(map(str, LABELS))}; only of {NET})",
     )
     add_jobs_argument(parser)
     add_gpus_argument(parser, "job")
@@ -121,9 +145,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("runs/reproduce"),
         metavar="DIR",
-        help="where runs and results go (default: %(default)s)",
+        help="where runs and results go (default: runs/reproduce, and"
+        " runs/reproduce_NET of another network)",
     )
     parser.add_argument(
         "--tables",

@@ -6,7 +6,9 @@
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -55,30 +57,91 @@ def write(
     images are stored. A folder that is already at `path` is replaced, once the new one
     is complete. Raises UserError where the disk is full.
     """
+    pairs = zip(data.images, map(int, data.labels), strict=True)
+    return write_images(path, pairs, len(data), data.shape, details, progress)
+
+
+def write_images(
+    path: Path,
+    pairs: Iterable[tuple[np.ndarray, int]],
+    count: int,
+    shape: tuple[int, int, int],
+    details: dict[str, Any],
+    progress: Callable[[int], None],
+) -> dict[str, Any]:
+    """Stores images as they come, with their labels; otherwise as `write` does.
+
+    pairs: about `count` images, uint8 of `shape` (C, h, w), and their labels, -1 for
+    none.
+    """
+    tally = Tally()
+
+    def records() -> Iterator[bytes]:
+        datum = Datum(channels=shape[0], height=shape[1], width=shape[2])
+        for image, label in pairs:
+            tally.add(image, label)
+            datum.data = image.tobytes()
+            datum.label = label
+            yield datum.SerializeToString()
+
     return write_records(
         path,
-        _records(data),
-        _description(data) | details,
-        database_bytes(len(data), data.shape),
+        records(),
+        lambda: tally.description() | details,
+        database_bytes(count, shape),
         progress,
         "make room, or choose another folder with --out",
     )
 
 
+@dataclass
+class Tally:
+    """What `check` compares, gathered as images come."""
+
+    images: int = 0
+    shape: tuple[int, ...] = ()
+    sums: np.ndarray | int = 0  # of each channel
+    labels: Counter[int] = field(default_factory=Counter)
+
+    def add(self, image: np.ndarray, label: int) -> None:
+        """Counts an image, uint8 (C, h, w); raises ValueError for one of another shape
+        than those before."""
+        if self.images and image.shape != self.shape:
+            raise ValueError(
+                f"record {self.images:08d} has the shape {image.shape}, those before"
+                f" {self.shape}"
+            )
+        self.images += 1
+        self.shape = image.shape
+        self.sums = self.sums + image.sum(axis=(1, 2), dtype=np.int64)
+        self.labels[label] += 1
+
+    def description(self) -> dict[str, Any]:
+        """Returns what info.json says of them; mean: of each channel, 0 to 255. Images
+        without a label are in no count of a label."""
+        most = max(self.labels, default=-1)
+        return {
+            "images": self.images,
+            "shape": list(self.shape),
+            "images_per_label": [self.labels[label] for label in range(most + 1)],
+            "mean": (self.sums / (self.images * math.prod(self.shape[1:]))).tolist(),
+        }
+
+
 def write_records(
     path: Path,
     records: Iterable[bytes],
-    info: dict[str, Any],
+    info: Callable[[], dict[str, Any]],
     size: int,
     progress: Callable[[int], None],
     remedy: str,
 ) -> dict[str, Any]:
     """Stores serialised Datums, in their order, as the LMDB folder `path`.
 
-    info: to which the SHA-256 of all records and the bytes of the file are added; it is
-    returned then. size: bytes that the database takes at most, about. `progress(done)`
-    is called with every thousand. remedy: ends the sentence of the UserError that is
-    raised where the disk is full.
+    info: is called after the last record; the SHA-256 of all records and the bytes of
+    the file are added to what it returns, and all of that is returned. size: bytes that
+    the database takes at most, about. `progress(done)` is called with every thousand.
+    remedy: ends the sentence of the UserError that is raised where the disk is full.
     """
     clear_leftovers(path)
     partial = partial_of(path)
@@ -86,8 +149,8 @@ def write_records(
         partial.mkdir(parents=True)
         digest = _fill(partial, records, 2 * size, progress)
         size_of_file = (partial / DATABASE).stat().st_size
-        info = info | {"records_sha256": digest, "bytes": size_of_file}
-        write_json(partial / INFO, info)
+        content = info() | {"records_sha256": digest, "bytes": size_of_file}
+        write_json(partial / INFO, content)
         put_in_place(path)
     except (lmdb.Error, OSError) as error:
         raise UserError(
@@ -95,7 +158,7 @@ def write_records(
         ) from error
     finally:
         clear_leftovers(path)
-    return info
+    return content
 
 
 def check(path: Path) -> dict[str, Any]:
@@ -105,8 +168,7 @@ def check(path: Path) -> dict[str, Any]:
     """
     info = read_info(path)
     try:
-        data, digest = _read_records(path)
-        found = _description(data) | {"records_sha256": digest}
+        found = _read_records(path)
     except (lmdb.Error, DecodeError, ValueError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
     for name, value in found.items():
@@ -131,15 +193,6 @@ def database_bytes(count: int, shape: tuple[int, int, int]) -> int:
         pages = count * -(-(PAGE_HEADER + value) // PAGE)
     pages += count // 64  # branches, and leaves that only point
     return (pages + 64) * PAGE  # some are left free by the last transactions
-
-
-def _records(data: LabelledImages) -> Iterator[bytes]:
-    channels, height, width = data.shape
-    datum = Datum(channels=channels, height=height, width=width)
-    for image, label in zip(data.images, data.labels, strict=True):
-        datum.data = image.tobytes()
-        datum.label = int(label)
-        yield datum.SerializeToString()
 
 
 def _fill(
@@ -169,13 +222,13 @@ def _fill(
     return digest.hexdigest()
 
 
-def _read_records(path: Path) -> tuple[LabelledImages, str]:
-    """Everything in the database `path`, and the SHA-256 of its values, in order.
+def _read_records(path: Path) -> dict[str, Any]:
+    """Returns what the info should say of the database `path`.
 
     Raises ValueError or DecodeError where a record is not as `write` makes them.
     """
     digest = hashlib.sha256()
-    images, labels = [], []
+    tally = Tally()
     datum = Datum()
     with lmdb.open(str(path), readonly=True, lock=False) as environment:
         with environment.begin() as transaction:
@@ -185,20 +238,8 @@ def _read_records(path: Path) -> tuple[LabelledImages, str]:
                 datum.ParseFromString(value)
                 shape = datum.channels, datum.height, datum.width
                 pixels = np.frombuffer(datum.data, np.uint8)
-                images.append(pixels.reshape(shape))
-                labels.append(datum.label)
+                tally.add(pixels.reshape(shape), datum.label)
                 digest.update(value)
-    if not images:
+    if not tally.images:
         raise ValueError("it holds no record")
-    return LabelledImages(np.stack(images), np.array(labels), ()), digest.hexdigest()
-
-
-def _description(data: LabelledImages) -> dict[str, Any]:
-    """Returns what `check` compares: mean in pixel values of 0 to 255, for each
-    channel."""
-    return {
-        "images": len(data),
-        "shape": list(data.shape),
-        "images_per_label": np.bincount(data.labels).tolist(),
-        "mean": data.images.mean(axis=(0, 2, 3), dtype=np.float64).tolist(),
-    }
+    return tally.description() | {"records_sha256": digest.hexdigest()}

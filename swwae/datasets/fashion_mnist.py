@@ -2,29 +2,24 @@
 
 import math
 import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from generator.errors import UserError
-from generator.labels import ranges_text
-from generator.survey import ranges
-from swwae.base.progress import Counter
 from swwae.base.project import ROOT
-from swwae.datasets import datum_lmdb, debian, idx
+from swwae.datasets import datum_lmdb, debian, idx, raw_databases
 from swwae.datasets.database_folders import (
     check_output_folder,
     check_replaceable,
     clear_leftovers,
-    free_bytes,
     make_output_folder,
     megabytes,
-    nearest_existing,
     only_writer,
     read_info,
 )
 from swwae.datasets.labelled_images import SHUFFLE, LabelledImages
+from swwae.datasets.raw_databases import Infos
 
 HOME = ROOT / "data" / "fashion_mnist"
 """Where Fashion-MNIST's own databases go, and nothing else."""
@@ -50,9 +45,6 @@ SHA256 = {
 DEFAULT_SEED = 0
 DEFAULT_SIDE = 32
 """Pixels; it divides by 8, as three poolings want it."""
-
-Infos = dict[Path, dict[str, Any]]
-"""Of databases, by their folders; the training set's first."""
 
 
 def database_paths(out: Path) -> dict[str, Path]:
@@ -110,32 +102,10 @@ def create(
 
 def summary(infos: Infos) -> list[str]:
     """Returns, for a person, what the databases hold; the training set comes first."""
-    lines = []
-    for path, info in infos.items():
-        channels, height, width = info["shape"]
-        lines.append(
-            f"{path}: {info['images']} images, {channels} × {height} × {width} "
-            f"(channels × height × width), {classes_text(info['images_per_label'])}"
-        )
+    lines = [raw_databases.description(path, info) for path, info in infos.items()]
     train = next(iter(infos.values()))
     mean = ", ".join(f"{value:.4f}" for value in train["mean"])
     return [*lines, f"Mean pixel of the training images, padded, of 0 to 255: {mean}"]
-
-
-def classes_text(counts: Sequence[int]) -> str:
-    """Returns how many labels have images and, unless they are those from 0 on, which.
-
-    counts: images, by label.
-    """
-    labels = ranges(label for label, count in enumerate(counts) if count)
-    number = sum(1 for count in counts if count)
-    text = f"{number} class{'es' if number != 1 else ''}"
-    if labels in ((), ((0, number - 1),)):
-        return text
-    return (
-        f"{text}, labels {ranges_text(labels)} (a network needs {labels[-1][1] + 1}"
-        " outputs for them)"
-    )
 
 
 def check_fashion_mnist(
@@ -201,15 +171,10 @@ def package_folder() -> Path:
 
 def check_space(out: Path, sets: list[LabelledImages], side: int) -> None:
     """Raises UserError where databases of `sets`, padded, would not fit the disk."""
-    needed = sum(
-        datum_lmdb.database_bytes(len(data), data.padded_shape(side)) for data in sets
+    shapes = [(len(data), data.padded_shape(side)) for data in sets]
+    raw_databases.check_space(
+        out, [datum_lmdb.database_bytes(*each) for each in shapes]
     )
-    free = free_bytes(out)
-    if free < needed:
-        raise UserError(
-            f"the databases take {megabytes(needed)}, {nearest_existing(out)} has "
-            f"{megabytes(free)} free: make room, or choose another folder with --out"
-        )
 
 
 def prepare(data: LabelledImages, seed: int, side: int) -> LabelledImages:
@@ -247,8 +212,6 @@ def write(
                 "sources": [source.file for source in data.sources],
                 "sources_sha256": source_hashes(data),
             }
-            progress = Counter(
-                len(data), "images", sys.stdout, title=path.name, keep_last=True
-            )
+            progress = raw_databases.counter(path, len(data))
             infos[path] = datum_lmdb.write(path, data, {**details, **origin}, progress)
     return infos

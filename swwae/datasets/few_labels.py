@@ -2,8 +2,8 @@
 
 From train_lmdb come labelled<N>_seed<S>_lmdb, N images, of every class as many (one
 more of some where N is no multiple), drawn and shuffled by the seed; and
-unlabelled_lmdb, all training images in their order with the label -1. The protocol is
-ours.
+unlabelled_lmdb, all training images in their order with the label -1, unless the set
+has such a database of images without labels. The protocol is ours.
 """
 
 import hashlib
@@ -34,6 +34,7 @@ from swwae.datasets.database_folders import (
 )
 from swwae.datasets.datum import Datum
 from swwae.datasets.datum_lmdb import write_records
+from swwae.nets.databases import how_made
 
 TRAIN = "train_lmdb"
 
@@ -114,7 +115,7 @@ def _create_labelled(
 def _create_unlabelled(
     path: Path, source: TrainingImages, force: bool
 ) -> tuple[Path, dict[str, Any] | None]:
-    if is_present(path, source.identity, force):
+    if is_the_sets_own(path) or is_present(path, source.identity, force):
         return path, None
     records = without_labels(source.records())
     return path, write(path, records, len(source.labels), source, {})
@@ -123,8 +124,8 @@ def _create_unlabelled(
 def opened(path: Path) -> lmdb.Environment:
     """Opens the LMDB `path` to read; raises UserError where there is none."""
     if not (path / DATABASE).is_file():
-        create = path.parent / "create.py"
-        remedy = f"make it with {create}" if create.is_file() else "give --data DIR"
+        create = how_made(path)
+        remedy = f"make it with {create}" if create else "give --data DIR"
         raise UserError(f"there are no training images in {path}: {remedy}.")
     try:
         check_pages(path)
@@ -201,6 +202,18 @@ def without_labels(records: Iterable[bytes]) -> Iterator[bytes]:
         yield datum.SerializeToString()
 
 
+def is_the_sets_own(path: Path) -> bool:
+    """Tells whether a database is there of images that came without labels, as
+    STL-10's do: it stays, also where others are forced."""
+    if not path.is_dir():
+        return False
+    try:
+        info = read_info(path)
+    except UserError:
+        return False
+    return "made_from" not in info and info.get("images_per_label") == []
+
+
 def is_present(path: Path, made_from: dict[str, Any], force: bool) -> bool:
     """Tells whether a database is there, and stays.
 
@@ -237,4 +250,4 @@ def write(
         )
     info = {"images": count, "made_from": source.identity, **details}
     progress = Counter(count, "images", sys.stderr)
-    return write_records(path, records, info, size, progress, "make room.")
+    return write_records(path, records, lambda: info, size, progress, "make room.")

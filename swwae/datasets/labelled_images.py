@@ -31,7 +31,8 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """`images`: uint8, count × channels × height × width; `labels`: uint8, count."""
+    """`images`: uint8, count × channels × height × width, colour as blue, green, red;
+    `labels`: whole numbers, count; -1 for none."""
 
     images: np.ndarray
     labels: np.ndarray

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 
 from generator.errors import UserError
-from generator.networks import find_network
+from generator.small_networks import find_network
 from swwae.base.tables import columns
 from swwae.evaluation.evaluate import evaluation
 from swwae.evaluation.model import Model

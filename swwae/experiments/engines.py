@@ -14,7 +14,7 @@ from typing import Any
 from generator.derived import epochs_text
 from generator.errors import UserError
 from generator.names import RECONSTRUCTION
-from generator.networks import find_network
+from generator.small_networks import find_network
 from generator.variants import find_variant
 from swwae.base import provenance
 from swwae.base.project import BUILD_COMMAND, CAFFE, ROOT, relative

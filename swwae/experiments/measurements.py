@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.networks import NETWORKS
 from generator.paper import TABLE_1_TRAIN_IMAGES
+from generator.small_networks import BUILT_IN
 from swwae.evaluation import results
 from swwae.experiments.training_jobs import is_trained, iterations_of
 from swwae.runs.run import Run
 
 NET = "vgg8"
+"""The built-in network of the tables, unless another one is asked for."""
 
 TRIAL_IMAGES = 500
 """That a trial is evaluated on."""
@@ -21,7 +22,8 @@ class Model:
 
     name: of its row; net: as it was generated; stage: whose weights these are; root: of
     its runs; labels: how many it was given, None for all; depth: that its decoder
-    begins at, None for the default; limit: its iterations at most, in a trial.
+    begins at, None for the default; limit: its iterations at most, in a trial; made_of:
+    the built-in network that it was generated from.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Model:
     labels: int | None = None
     depth: int | None = None
     limit: int | None = None
+    made_of: str = NET
 
     @property
     def run(self) -> Run:
@@ -71,12 +74,12 @@ class Measurement:
     @property
     def images(self) -> int:
         """How many: a whole split, or as many as are drawn of it."""
-        labels = self.model.labels
+        labels, data = self.model.labels, BUILT_IN[self.model.made_of].data
         if self.split == "train":
-            every = NETWORKS[NET].data.train_images if labels is None else labels
+            every = data.train_images if labels is None else labels
             most = TABLE_1_TRAIN_IMAGES
         else:
-            every = most = NETWORKS[NET].data.test_images
+            every = most = data.test_images
         return min(every, TRIAL_IMAGES if self.model.limit else most)
 
     @property

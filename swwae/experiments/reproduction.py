@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from generator.derived import base_lr_text, epochs_text, few_labels_name
-from generator.networks import NETWORKS
+from generator.small_networks import BUILT_IN
 from generator.variants import find_variant
 from swwae.experiments.jobs import Job
 from swwae.experiments.measurements import NET, Measurement, Model
@@ -24,7 +24,7 @@ from swwae.experiments.training_jobs import (
 )
 from swwae.runs.run import Run
 
-FULL = "vgg8_long"
+FULL = f"{NET}_long"
 """NET with longer stages, for all labels."""
 
 EPOCHS = {0: 12.0, 2: 1.0, 3: 0.5, 4: 3.0}
@@ -66,7 +66,9 @@ class Reproduction:
 
     out: folder of the runs; seeds: 1 to this number; labels: numbers of them, () for
     none; limit: iterations of every stage, for a trial; None: the whole. epochs,
-    base_lr: by stage, of FULL. gpus: numbers of those that the jobs run on in turn.
+    base_lr: by stage, of all labels' network; {}: its own. gpus: numbers of those that
+    the jobs run on in turn. net: a built-in network; of another one than NET there are
+    no tables of few labels, whose rates are NET's.
     """
 
     out: Path
@@ -78,19 +80,26 @@ class Reproduction:
     epochs: dict[int, float] = field(default_factory=lambda: dict(EPOCHS))
     base_lr: dict[int, float] = field(default_factory=lambda: dict(BASE_LR))
     gpus: Sequence[int] = ()
+    net: str = NET
+
+    @property
+    def full(self) -> str:
+        """The name of the network with all labels."""
+        return f"{self.net}_long"
 
     # --- networks, databases, models
 
     def generator_arguments(self) -> Iterator[list[str]]:
         """Yields the generator's arguments, a network at a time."""
-        full = ["--name", FULL, "--epochs", epochs_text(self.epochs)]
-        full += ["--base-lr", base_lr_text(self.base_lr)]
-        yield [NET, *full, "--depth", "all"]
+        full = ["--name", self.full]
+        full += ["--epochs", epochs_text(self.epochs)] if self.epochs else []
+        full += ["--base-lr", base_lr_text(self.base_lr)] if self.base_lr else []
+        yield [self.net, *full, "--depth", "all"]
         few = ["--epochs", epochs_text(FEW_LABELS_EPOCHS)]
         for labels, seed in self._few_labels_sets():
             chosen = ["--labels", str(labels), "--labels-seed", str(seed)]
             rates = base_lr_text(few_labels_base_lr(labels))
-            yield [NET, *chosen, *few, "--base-lr", rates]
+            yield [self.net, *chosen, *few, "--base-lr", rates]
 
     def few_labels_arguments(self) -> Iterator[list[str]]:
         """Yields data/few_labels.py's arguments, a database at a time."""
@@ -116,7 +125,7 @@ class Reproduction:
         rows = [("baseline", "baseline", 0), (CONTROL, "baseline", 4)]
         rows += [(variant, variant, 4) for variant in self.variants]
         return [
-            self._model(name, FULL, variant, stage, seed)
+            self._model(name, self.full, variant, stage, seed)
             for name, variant, stage in rows
             for seed in self._seeds
         ]
@@ -145,17 +154,21 @@ class Reproduction:
         depth: int | None = None,
     ) -> Model:
         root = self.root(seed)
-        return Model(name, net, variant, stage, seed, root, labels, depth, self.limit)
+        return Model(
+            *(name, net, variant, stage, seed, root, labels, depth, self.limit),
+            made_of=self.net,
+        )
 
-    @staticmethod
-    def _few_net(labels: int, seed: int) -> str:
-        return few_labels_name(NETWORKS[NET], labels, seed)
+    def _few_net(self, labels: int, seed: int) -> str:
+        return few_labels_name(BUILT_IN[self.net], labels, seed)
 
     def pretrained_models(self) -> list[Model]:
         """Returns stage 3's models: stacked decoders before the encoder is trained."""
-        deepest = NETWORKS[NET].depth
+        deepest = BUILT_IN[self.net].depth
         return [
-            self._model(f"{variant}, pretrained", FULL, variant, 3, seed, depth=depth)
+            self._model(
+                f"{variant}, pretrained", self.full, variant, 3, seed, depth=depth
+            )
             for variant in self.variants
             if find_variant(variant).stacked
             for depth in (
@@ -166,7 +179,7 @@ class Reproduction:
 
     def measurements(self) -> list[Measurement]:
         """Returns every result that the tables take, a seed after the other."""
-        deepest = NETWORKS[NET].depth
+        deepest = BUILT_IN[self.net].depth
         found = [
             Measurement(
                 model,

@@ -38,8 +38,16 @@ FEW_LABELS = re.compile(r"(?:un)?labelled(?:(\d+)_seed(\d+))?_lmdb")
 SOURCES = {
     "ilsvrc12/train_lmdb": " --train SOURCE",
     "ilsvrc12/val_lmdb": " --val SOURCE",
+    **{
+        f"{name}/{split}_lmdb": " --source PATH"
+        for name in ("cifar10", "cifar100", "svhn", "stl10")
+        for split in ("train", "test")
+    },
 }
 """Options of a data set's command that have no default: by the database they make."""
+
+SCRIPTS = {"cifar10": "cifar", "cifar100": "cifar"}
+"""Sets that another folder's command makes: its name."""
 
 MOST_RANGES = 10_000
 """Of labels that are kept; nobody's classes are so many."""
@@ -95,7 +103,7 @@ def how_made(folder: Path) -> str | None:
         few = few if few[1] else next((each for each in beside if each[1]), few)
         drawn = f"--labels {few[1]} --seed {few[2]}" if few[1] else "--labels N"
         return f"data/few_labels.py {drawn} --data {shlex.quote(relative(data))}"
-    script = data / "create.py"
+    script = data.with_name(SCRIPTS.get(data.name, data.name)) / "create.py"
     if not script.is_file():
         return None
     return relative(script) + SOURCES.get(f"{data.name}/{folder.name}", "")

@@ -9,6 +9,7 @@ from generator.errors import UserError, lookup
 from generator.manifest import Manifest
 from generator.networks import NETWORKS
 from generator.recipe import MADE_ON_REQUEST
+from generator.small_networks import SMALL
 from swwae.base import project
 
 
@@ -70,8 +71,14 @@ def known_nets() -> list[str]:
 
 
 def check_net(net: str) -> None:
-    """Raises UserError, naming the known ones and the nearest, for an unknown one."""
-    lookup("network", net, dict.fromkeys(known_nets()))
+    """Raises UserError, naming the known ones and the nearest, for an unknown one; and
+    for a built-in one that is not kept in models/ and was not generated yet."""
+    known = known_nets()
+    if net in SMALL and net not in known:
+        raise UserError(
+            f"{net} has not been generated yet: run .venv/bin/{manifest.PROGRAM} {net}"
+        )
+    lookup("network", net, dict.fromkeys(known))
 
 
 def check_depth(net: str, depth: int | None) -> None:

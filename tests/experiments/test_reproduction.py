@@ -18,6 +18,7 @@ from swwae.experiments.jobs import Schedule, ScheduleResult, exclusive_folder
 from swwae.experiments.measurements import Measurement, Model
 from swwae.experiments.reproduction import (
     FULL,
+    LABELS,
     VARIANTS,
     Reproduction,
 )
@@ -52,6 +53,37 @@ def trainings(plan):
 
 
 # --- the plan
+
+
+def test_tables_of_another_network(tmp_path):
+    """Of its own data, stages and folders; its files need not be there."""
+    plan = Reproduction(tmp_path, 2, (), epochs={}, base_lr={}, net="vgg10_96")
+    [arguments] = plan.generator_arguments()
+    assert arguments == ["vgg10_96", "--name", "vgg10_96_long", "--depth", "all"]
+    assert {model.net for model in plan.table_models()} == {"vgg10_96_long"}
+    images = {(m.split, m.images) for m in plan.measurements()}
+    assert images == {("train", 5_000), ("val", 8_000)}
+    depths = {m.depth for m in plan.measurements() if m.depth}
+    assert depths == {1, 2, 3, 4}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "out", "labels"),
+    [
+        ([], "runs/reproduce", LABELS),
+        (["--net", "vgg8_32"], "runs/reproduce_vgg8_32", ()),
+        (["--net", "vgg8_32", "--labels", "none"], "runs/reproduce_vgg8_32", ()),
+    ],
+)
+def test_another_network_has_a_folder_of_its_own(arguments, out, labels):
+    options = reproduce.parsed(arguments)
+    assert (options.out, options.labels) == (Path(out), labels)
+
+
+def test_rates_of_few_labels_are_of_one_network(capsys):
+    with pytest.raises(SystemExit) as end:
+        reproduce.parsed(["--net", "vgg8_32", "--labels", "100"])
+    assert end.value.code == 2 and "leave it out" in capsys.readouterr().err
 
 
 def test_what_others_need_comes_first(plan):

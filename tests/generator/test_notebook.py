@@ -5,12 +5,12 @@ import pytest
 
 import generator
 from generator.errors import UserError
-from generator.networks import NETWORKS
+from generator.small_networks import BUILT_IN
 from generator.variants import VARIANTS
 
 
 def test_what_there_is():
-    assert generator.network_names() == list(NETWORKS)
+    assert generator.network_names() == list(BUILT_IN)
     assert generator.variant_names() == list(VARIANTS)
 
 
