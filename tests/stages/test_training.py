@@ -32,8 +32,8 @@ def test_the_last_updates_loss_is_displayed_where_a_divisor_is_near():
         (process.Outcome(code=5), "exit code 5"),
         (process.Outcome(code=-6, fatal="Check failed: x "), "Check failed: x."),
         (
-            process.Outcome(code=-6, fatal="Cannot write a: no space"),
-            "is the disk full",
+            process.Outcome(code=1, fatal="Cannot write a: no space (b)."),
+            "Caffe stopped: Cannot write a: no space (b). The log",
         ),
     ],
 )
