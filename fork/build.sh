@@ -20,6 +20,7 @@ our_tests=augmentation,depooling_layer,safe_inv_layer,image_output_layer
 our_tests+=,channel_layout,equal_patches,gaussian_noise_layer,parallel_layers
 our_tests+=,dnnl_convolution_layer,algorithm_cache,net_memory,gpu_math,loss_functors
 our_tests+=,loss_sum,parameter_update,prefetched_batches,exact_resume,thread_waiting
+our_tests+=,faults
 used_tests=accuracy_layer,blob,common,concat_layer,convolution_layer,data_layer
 used_tests+=,data_transformer,db,deconvolution_layer,eltwise_layer
 used_tests+=,euclidean_loss_layer,filler,flatten_layer,gradient_based_solver

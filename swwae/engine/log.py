@@ -72,6 +72,25 @@ class Stopped:
 
 
 @dataclass(frozen=True)
+class Warned:
+    """Training goes on without a snapshot that could not be written, or a record of the
+    data that is damaged. message: a sentence."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class NotFinite:
+    """Caffe ends the training: a loss, or weights, are not finite.
+
+    message: sentences on which and where; iteration: before it all were finite.
+    """
+
+    message: str
+    iteration: int
+
+
+@dataclass(frozen=True)
 class Fatal:
     """Caffe refuses to go on, and ends the process."""
 
@@ -79,7 +98,16 @@ class Fatal:
 
 
 Event = (
-    Card | Iteration | Output | LearningRate | BeginTest | Snapshot | Stopped | Fatal
+    Card
+    | Iteration
+    | Output
+    | LearningRate
+    | BeginTest
+    | Snapshot
+    | Stopped
+    | Warned
+    | NotFinite
+    | Fatal
 )
 
 _NUMBER = r"([-+]?(?:nan|inf|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?))"
@@ -94,6 +122,11 @@ _OUTPUT = re.compile(
 _RATE = re.compile(rf"Iteration (\d+), lr = {_NUMBER}$")
 _TESTING = re.compile(r"Iteration (\d+), Testing net \(#\d+\)$")
 _SNAPSHOT = re.compile(r"Wrote the whole of (.+)$")
+_ENDS = "Training ends: "
+_NOT_FINITE = re.compile(
+    r"the (?:.+ is -?(?:nan|inf).* at|weights of .+ after) iteration (\d+)\."
+)
+_WARNED = re.compile(r"Cannot write |.+ takes its place \(\d+ of at most \d+ ")
 
 
 def parse_line(line: str) -> Event | None:
@@ -105,6 +138,13 @@ def parse_line(line: str) -> Event | None:
     text = line[prefix.end() :]
     if prefix[1] == "F":
         return Fatal(text)
+    if prefix[1] == "E" and text.startswith(_ENDS):
+        message = text.removeprefix(_ENDS)
+        if match := _NOT_FINITE.match(message):
+            return NotFinite(message, int(match[1]))
+        return Fatal(message)
+    if prefix[1] == "W" and _WARNED.match(text):
+        return Warned(text)
     if match := _OUTPUT.match(text):
         phase, index, name, value, weight, _ = match.groups()
         weight = None if weight is None else float(weight)

@@ -1,6 +1,5 @@
 """Runs `caffe train`: logs what it says, shows progress, stops it when it must stop."""
 
-import math
 import os
 import re
 import signal
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
-from typing import TextIO
+from typing import BinaryIO
 
 from generator import caffe_build
 from swwae.base.processes import end_with_parent
@@ -24,9 +23,11 @@ from swwae.engine.log import (
     Event,
     Fatal,
     Iteration,
+    NotFinite,
     Output,
     Snapshot,
     Stopped,
+    Warned,
     parse_line,
 )
 from swwae.engine.progress import Block, Progress
@@ -42,17 +43,17 @@ class Outcome:
     """How a session of `caffe train` ended.
 
     code: of the process, negative for a signal's number; stopped: it was interrupted
-    and has not done all iterations; fatal: Caffe's last words; not_finite: name,
-    value and iteration of the loss that ended it; last: the last iteration whose losses
-    were displayed and finite; peak_memory: the most bytes it held, as of its last line;
-    cards: the GPUs that it named, in order.
+    and has not done all iterations; fatal: Caffe's last words; not_finite: the loss, or
+    the weights, that ended it; damaged: so many records of the data were passed over;
+    peak_memory: the most bytes it held, as of its last line; cards: the GPUs that it
+    named, in order.
     """
 
     code: int = 0
     stopped: bool = False
     fatal: str | None = None
-    not_finite: tuple[str, float, int] | None = None
-    last: int | None = None
+    not_finite: NotFinite | None = None
+    damaged: int = 0
     seconds: float = 0.0
     peak_memory: int | None = field(default=None, compare=False)  # varies
     cards: list[Card] = field(default_factory=list)
@@ -60,7 +61,7 @@ class Outcome:
 
 @dataclass
 class _Monitor:
-    """Turns events into progress, and finds the loss that is not finite."""
+    """Turns events into progress, and keeps what tells how it ended."""
 
     progress: Progress
     on_snapshot: Callable[[Path], None]
@@ -74,6 +75,10 @@ class _Monitor:
         if isinstance(event, Snapshot):
             # Said by a thread of its own, be it between lines that belong together.
             self.on_snapshot(ROOT / event.path)
+            return
+        if isinstance(event, Warned):
+            self.outcome.damaged += "Cannot write" not in event.message
+            self.progress.note(f"warning: {event.message}")
             return
         if isinstance(event, Output):
             if event.phase == "Test":
@@ -90,6 +95,8 @@ class _Monitor:
             self.tested = event.iteration
         elif isinstance(event, Card):
             self._add_card(event)
+        elif isinstance(event, NotFinite):
+            self.outcome.not_finite = event
         elif isinstance(event, Fatal):
             self.outcome.fatal = event.message
         elif isinstance(event, Stopped):
@@ -109,25 +116,10 @@ class _Monitor:
             tests, self.tests = self.tests, []
             values = ", ".join(f"{o.name} {o.value:.4g}" for o in tests)
             self.progress.note(f"test at iteration {self.tested}: {values}")
-            self._check(_losses(tests), self.tested)
         if self.block is not None:
             block, self.block = self.block, None
             if block.outputs:  # not so after the last update
                 self.progress.show(block)
-            self._check(
-                [*_losses(block.outputs), ("total loss", block.loss)], block.iteration
-            )
-            if self.outcome.not_finite is None:
-                self.outcome.last = block.iteration
-
-    def _check(self, losses: list[tuple[str, float]], iteration: int) -> None:
-        for name, value in losses:
-            if not math.isfinite(value) and self.outcome.not_finite is None:
-                self.outcome.not_finite = (name, value, iteration)
-
-
-def _losses(outputs: list[Output]) -> list[tuple[str, float]]:
-    return [(o.name, o.value) for o in outputs if o.weight is not None]
 
 
 def train(
@@ -140,16 +132,17 @@ def train(
 ) -> Outcome:
     """Runs `caffe train` in the project's root until it ends, appending to the log.
 
-    Ctrl-C, SIGTERM and SIGHUP make Caffe finish its iteration, save a snapshot and
-    end; a second one kills it. It ends likewise where nobody can read the progress any
-    more. A loss that is not finite kills it. on_snapshot is called with the path of
-    every snapshot file when Caffe has written it, on_cards with the GPUs that it
-    has named so far. environment: settings beside our own.
+    Ctrl-C, SIGTERM and SIGHUP make Caffe finish its pass, save a snapshot and end; a
+    second one kills it. It ends likewise where nobody can read the progress any more.
+    A log that cannot be written any more is noted, and training goes on. on_snapshot is
+    called with the path of every snapshot file when Caffe has written it, on_cards with
+    the GPUs that it has named so far. environment: settings beside our own.
     """
     outcome = Outcome()
     monitor = _Monitor(progress, on_snapshot, on_cards, outcome)
     start = monotonic()
-    with log.open("a", encoding="utf-8", buffering=1) as file:
+    with log.open("ab", buffering=0) as opened:
+        file = _Log(opened, progress)
         time = datetime.now().astimezone().isoformat(timespec="seconds")
         file.write(f"{SEPARATOR}{time} {' '.join(command)}\n")
         try:
@@ -163,12 +156,32 @@ def train(
         finally:
             progress.end()
     interrupted = unread or bool(signals)
-    outcome.stopped = interrupted and (outcome.stopped or outcome.code != 0)
+    outcome.stopped = outcome.stopped or (interrupted and outcome.code != 0)
     outcome.seconds = monotonic() - start
     return outcome
 
 
-def _follow(process: subprocess.Popen[str], log: TextIO, monitor: _Monitor) -> bool:
+@dataclass
+class _Log:
+    """Where it can no longer be written, the progress says so once."""
+
+    file: BinaryIO
+    progress: Progress
+    failed: bool = False
+
+    def write(self, text: str) -> None:
+        try:
+            self.file.write(text.encode())
+        except OSError as error:  # a full disk may have room again
+            if not self.failed:
+                self.progress.note(
+                    f"warning: cannot write {self.file.name}: {error.strerror}; what"
+                    " Caffe says meanwhile is lost, and training goes on"
+                )
+            self.failed = True
+
+
+def _follow(process: subprocess.Popen[str], log: _Log, monitor: _Monitor) -> bool:
     """Logs what Caffe says and watches over it, until it has said all.
 
     Returns whether it was asked to stop because nobody reads the progress any more.
@@ -181,9 +194,6 @@ def _follow(process: subprocess.Popen[str], log: TextIO, monitor: _Monitor) -> b
         if event is not None:
             outcome.peak_memory = peak_memory(process.pid) or outcome.peak_memory
             monitor.handle(event)
-        if outcome.not_finite:
-            process.kill()
-            break
         if monitor.progress.broken and not unread:
             unread = True
             process.send_signal(signal.SIGINT)

@@ -98,6 +98,7 @@ class Trial:
         solver.display = 1
         solver.snapshot = 0
         solver.snapshot_after_train = False
+        solver.stop_if_not_finite = False
         solver.solver_mode = solver.CPU if self.gpu is None else solver.GPU
         solver.snapshot_prefix = relative(self.place)
         path = self.place.with_name(f"{self.place.name}.prototxt")

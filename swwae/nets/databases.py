@@ -131,6 +131,12 @@ def lmdb_of(layer: Layer) -> Path | None:
     return folder if (folder / FILE).is_file() else None
 
 
+def sources(net: caffe_pb2.NetParameter) -> list[Path]:
+    """Returns the folders of a network's databases, in the order of its layers."""
+    layers = map(layer_of, net.layer)
+    return [source_of(layer) for layer in layers if layer.type == "Data"]
+
+
 def source_of(layer: Layer) -> Path:
     """Returns what a Data or ImageData layer reads: a folder, or a list of files."""
     kind = "image_data_param" if layer.type == "ImageData" else "data_param"

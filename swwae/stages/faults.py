@@ -27,10 +27,7 @@ def caffe_fault(run: Run, outcome: Outcome) -> str | None:
     if outcome.fatal:
         if why := devices.explained(CAFFE, outcome.fatal, outcome.cards):
             return f"Caffe stopped: {why}. {log}"
-        space = ""
-        if "Cannot write" in outcome.fatal:
-            space = f" ({free_space(run.folder)})"
-        return f"Caffe stopped: {outcome.fatal.strip()}{space}. {log}"
+        return f"Caffe stopped: {outcome.fatal.strip().removesuffix('.')}. {log}"
     if outcome.code == -signal.SIGKILL:
         return (
             "caffe was killed, as is done when memory runs out: free some, or halve"
@@ -49,23 +46,16 @@ def data_fault(run: Run, outcome: Outcome) -> str | None:
     if not (lost or (aborted and DATA_WORDS.search(outcome.fatal or "data"))):
         return None
     try:
-        databases.check(network.read(run.network), run.network, afresh=True)
+        net = network.read(run.network)
+        databases.check(net, run.network, afresh=True)
     except UserError as error:
         return str(error)
-    return None
-
-
-def loss_fault(name: str, value: float, iteration: int) -> str:
-    """Returns a sentence on a loss that is not finite."""
-    loss = "total loss" if name == "total loss" else f"loss {name}"
-    return f"the {loss} is {value} at iteration {iteration:,}."
-
-
-def weights_fault(layer: str, iteration: int) -> str:
-    """Returns a sentence on a layer whose weights are not finite."""
+    if outcome.code != -signal.SIGBUS:
+        return None
+    read = " and ".join(relative(path) for path in databases.sources(net))
     return (
-        f"the weights of layer {layer} are no longer finite after iteration"
-        f" {iteration:,}."
+        "caffe died of SIGBUS, which comes of reading a file that was cut short or has"
+        f" gone meanwhile: look at {read}. The log is {relative(run.log)}."
     )
 
 

@@ -1,5 +1,6 @@
 """One session of `caffe train`: begun, followed, and ended as its outcome asks."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from generator import recipe
 from generator.errors import UserError
 from generator.variants import find_variant
 from swwae.base.files import whole_file
-from swwae.base.program import INTERRUPTED, failure
+from swwae.base.program import INTERRUPTED, failure, print_error
 from swwae.base.project import CAFFE, ROOT, relative
 from swwae.base.settings import MATH_SETTING
 from swwae.engine import cards, devices, process
 from swwae.engine.cards import Card
+from swwae.engine.log import NotFinite
 from swwae.engine.progress import Progress
 from swwae.nets import weights
 from swwae.runs.run import Run
@@ -72,18 +74,10 @@ class Session:
         outcome = self._train()
         self._record(outcome)
         if outcome.not_finite:
-            fault = faults.loss_fault(*outcome.not_finite)
-            finite = self.plan.start if outcome.last is None else outcome.last
-            return self._end_diverged(fault, finite)
+            return self._end_diverged(outcome.not_finite)
         whole, _ = snapshots.newest_whole(self.run.folder, self.plan.shapes)
         self._count_iterations(whole, outcome.seconds)
-        newest = max(snapshots.iterations(self.run.folder), default=None)
-        if newest != whole:
-            layer = snapshots.layer_not_finite(self.run.folder, newest)
-            if layer is not None:
-                fault = faults.weights_fault(layer, newest)
-                return self._end_diverged(fault, whole)
-        if outcome.stopped:
+        if outcome.stopped and outcome.fatal is None:
             return self._end_interrupted()
         if outcome.fatal and devices.is_out_of_memory(outcome.fatal) and self.plan.gpus:
             return self._end_out_of_memory(outcome.cards)
@@ -143,11 +137,17 @@ class Session:
         if path.suffix == snapshots.SOLVER_STATE:
             snapshots.prune(self.run.folder, self.plan.keep)
             self.status["iterations"] = snapshots.iteration_of(path)
-            self.run.write_status(self.status)
+            self._write_status()
 
     def _cards_named(self, found: list[Card]) -> None:
         self.status["gpu"] = cards.record(found, self.plan.driver)
-        self.run.write_status(self.status)
+        self._write_status()
+
+    def _write_status(self) -> None:
+        """Where it cannot be written, as on a full disk, training goes on: the next
+        snapshot writes it again."""
+        with suppress(UserError):
+            self.run.write_status(self.status)
 
     # --- what is known when Caffe has ended
 
@@ -157,6 +157,8 @@ class Session:
         peaks = (status["peak_memory_bytes"], outcome.peak_memory)
         status["peak_memory_bytes"] = max(filter(None, peaks), default=None)
         status |= log_results(self.run.log)
+        if outcome.damaged:
+            status["damaged_records"] = outcome.damaged
 
     def _count_iterations(self, whole: int | None, seconds: float) -> None:
         """whole: the newest whole snapshot's iteration; seconds: of the session."""
@@ -165,23 +167,23 @@ class Session:
         if seconds and done > 0:
             self.status["iterations_per_second"] = round(done / seconds, 4)
 
-    def _end_diverged(self, fault: str, finite: int | None) -> int:
-        """Keeps the snapshots up to the last iteration that was finite."""
-        snapshots.remove_after(self.run.folder, -1 if finite is None else finite)
+    def _end_diverged(self, found: NotFinite) -> int:
+        """Keeps the snapshots of before, whose losses were finite."""
+        snapshots.remove_after(self.run.folder, found.iteration - 1)
         left = snapshots.iterations(self.run.folder)
         self.status["iterations"] = left[0] if left else 0
-        record_end(self.run, self.status, "failed", fault)
+        self._record_end("failed", found.message)
         search = ""
         if command := faults.search_command(self.run, self.plan.source):
             search = f" {command} finds the rates of stage 2, and with them the others."
         return failure(
-            f"{fault} Lower base_lr ({self.plan.solver.base_lr:g}) in"
+            f"{found.message} Lower base_lr ({self.plan.solver.base_lr:g}) in"
             f" {relative(self.run.solver)}, or a loss's weight, and start over:"
             f" {self.plan.command} --force{search}"
         )
 
     def _end_interrupted(self) -> int:
-        record_end(self.run, self.status, "interrupted")
+        self._record_end("interrupted")
         print(
             f"stopped at iteration {self.status['iterations']:,} of"
             f" {self.plan.target:,}; go on with {self.plan.command}"
@@ -189,8 +191,16 @@ class Session:
         return INTERRUPTED
 
     def _end_failed(self, fault: str) -> int:
-        record_end(self.run, self.status, "failed", fault)
+        self._record_end("failed", fault)
         return failure(f"{fault} Go on with {self.plan.command}")
+
+    def _record_end(self, state: str, fault: str = "") -> None:
+        """What is said must not depend on room for the record: without one, the run
+        counts as interrupted."""
+        try:
+            record_end(self.run, self.status, state, fault)
+        except UserError as error:
+            print_error(error)
 
     def _end_out_of_memory(self, found: list[Card]) -> int:
         plan = self.plan
@@ -202,7 +212,7 @@ class Session:
             found,
             plan.command,
         )
-        record_end(self.run, self.status, "failed", fault)
+        self._record_end("failed", fault)
         return failure(f"{fault} (The log is {relative(self.run.log)}.)")
 
     def _end_finished(self) -> int:

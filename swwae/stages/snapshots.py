@@ -138,14 +138,6 @@ def _read_state(path: Path) -> caffe_pb2.SolverState:
     return caffe_pb2.SolverState.FromString(checksums.removed(path.read_bytes()))
 
 
-def layer_not_finite(folder: Path, iteration: int) -> str | None:
-    """Returns a layer whose weights are not finite; None, too, where they are torn."""
-    try:
-        return weights.not_finite(weights.load(weights_file(folder, iteration)))
-    except UserError:
-        return None
-
-
 def prune(folder: Path, keep: int) -> None:
     """Removes what is older than the newest `keep` that are complete: the weights of a
     newer one may be there before its solver's state is."""

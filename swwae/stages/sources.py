@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,6 +107,19 @@ def require_databases(net: caffe_pb2.NetParameter, path: Path) -> None:
         )
     databases.check(net, path)
     data_kinds.check(net, path)
+
+
+def require_room(folder: Path, shapes: weights.Shapes) -> None:
+    """Raises UserError where a folder's disk has no room for the weights of a single
+    snapshot. shapes: of the network's parameters, 4 bytes a number."""
+    numbers = weights.count(shape for layer in shapes.values() for shape in layer)
+    needed, free = 4 * numbers, shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"a snapshot takes at least {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f}"
+            f" MB are free in {relative(folder)}: make room, or set RUNS_DIR to a"
+            " folder on another disk."
+        )
 
 
 def _where_to_find(source: str) -> str:

@@ -157,6 +157,7 @@ def print_status(run: Run) -> None:
         ("ended", status.get("ended")),
         ("fault", status.get("fault")),
         ("warning", status.get("warning")),
+        ("damaged records", status.get("damaged_records")),
         ("log", relative(run.log) if run.log.is_file() else None),
         (
             "weights",

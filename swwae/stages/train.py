@@ -22,6 +22,7 @@ from swwae.stages.session import Plan, Session
 from swwae.stages.sources import (
     require_databases,
     require_network,
+    require_room,
     require_source,
     source_weights,
     starting_layers,
@@ -63,6 +64,8 @@ def train(run: Run, request: Request) -> int:
     start = None
     if not request.force:
         start = resume_point(run, request, source, shapes)
+        if (start or 0) < target:
+            require_room(run.folder, shapes)
     seed = solver.seed_of(settings, request.seed)
     if start is not None:
         seed = run.status().get("seed", seed)

@@ -93,7 +93,7 @@ def test_loss_that_is_not_finite_stops_the_run(project):
         "baseline", 0, base_lr=1e30, max_iter=10**6, display=1, snapshot=1
     )
     said = project.run(0, code=1)
-    assert "the loss loss is" in said or "the total loss is" in said
+    assert "the loss loss is" in said or "the weights of layer" in said
     assert "base_lr (1e+30)" in said
     status = project.status("baseline", 0)
     assert status["state"] == "failed"
@@ -101,6 +101,17 @@ def test_loss_that_is_not_finite_stops_the_run(project):
     for path in project.folder("baseline", 0).glob("*.caffemodel"):
         for blobs in parameters(path).values():
             assert all(np.isfinite(blob).all() for blob in blobs)
+
+
+def test_what_is_not_finite_first_is_named_without_a_display(project):
+    project.write_solver(
+        "baseline", 0, base_lr=1e30, max_iter=10**6, display=10**5, snapshot=10**5
+    )
+    said = project.run(0, code=1)
+    found = re.search(r"the loss loss is -?(nan|inf) at iteration (\d+)\. First", said)
+    assert found and int(found[2]) < 10, said
+    assert re.search(r"First of all, (the weights of layer|what layer) \w+", said)
+    assert not list(project.folder("baseline", 0).glob("*.caffemodel"))
 
 
 def test_weights_that_are_not_finite_are_not_handed_on(project):

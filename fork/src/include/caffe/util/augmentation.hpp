@@ -85,7 +85,12 @@ class Augmentation {
 };
 
 /// The image in a Datum: decoded as `force_color` and `force_gray` say, or its memory.
-/// Fails (CHECK) on one that cannot be decoded, or with fewer values than pixels.
+/// Returns why there is none, a sentence less its beginning and end: it cannot be decoded,
+/// or has fewer values than pixels. "" where there is one.
+string ReadPlanes(const Datum& datum, const TransformationParameter& param,
+    Planes* planes);
+
+/// The same, which fails (LOG(FATAL)) where there is none.
 Planes ReadPlanes(const Datum& datum, const TransformationParameter& param);
 
 /// Calls `body` with 0 ... count - 1 from OpenMP's threads (OMP_NUM_THREADS).

@@ -17,14 +17,9 @@ namespace caffe {
 /// format, and pass over it.
 const unsigned char kChecksumTag[] = {0xcd, 0x3e};  // 1001 << 3 | 5, as a varint
 
-/**
- * @brief Writes a message with its checksum to a file, which is there as a whole, on the
- *    disk, or not at all: under another name (.part) first. Ends the process, with the
- *    reason, where it cannot.
- */
-void WriteWholeFile(const google::protobuf::Message& message, const string& filename);
-
-/// Writes a snapshot's files, one after another, while training goes on.
+/// Writes a snapshot's files while training goes on. They get their names when all of them
+/// are on the disk: until then each is <name>.part, and where one cannot be written none is
+/// left, nor anything changed.
 class SnapshotWriter {
  public:
   SnapshotWriter() {}
@@ -36,14 +31,21 @@ class SnapshotWriter {
     files_.push_back(std::make_pair(message, filename));
   }
   /// Begins to write what was added. One snapshot at a time: Wait comes before the next.
+  /// Where it cannot be written, the log says so at once.
   void Start();
-  /// Waits until all is on the disk.
-  void Wait();
+  /// Waits until all is on the disk. Returns false where the last snapshot is not there.
+  bool Wait();
+  /// Which file that failed with, why, and how much room there is; "" where none did.
+  const string& fault() const { return fault_; }
 
  private:
   typedef std::pair<shared_ptr<const google::protobuf::Message>, string> File;
+  /// Returns the fault.
+  string WriteAll();
+
   vector<File> files_;
   std::thread thread_;
+  string fault_;
 
   DISABLE_COPY_AND_ASSIGN(SnapshotWriter);
 };

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 #include <functional>
+#include <sstream>
 #include <string>
 
 #include "caffe/util/augmentation.hpp"
@@ -137,43 +139,68 @@ ImageView Augmentation::View(const Planes& image, const RandomNumbers& numbers) 
   return view;
 }
 
-static Planes Decoded(const Datum& datum, const TransformationParameter& param) {
+static string Decode(const Datum& datum, const TransformationParameter& param,
+    Planes* planes) {
   CHECK(!(param.force_color() && param.force_gray()))
       << "cannot set both force_color and force_gray";
-  const Planes image(1, param.force_color() || param.force_gray()
-      ? DecodeDatumToCVMat(datum, param.force_color())
-      : DecodeDatumToCVMatNative(datum));
-  CHECK(image[0].data) << "A Datum of label " << datum.label() << " says that it is "
-      << "encoded, but its " << datum.data().size() << " bytes are no image that "
-      << "OpenCV can decode: make the database anew without it.";
-  CHECK_EQ(image[0].depth(), CV_8U) << "A Datum of label " << datum.label() << " is an "
+  cv::Mat image;
+  try {
+    image = param.force_color() || param.force_gray()
+        ? DecodeDatumToCVMat(datum, param.force_color())
+        : DecodeDatumToCVMatNative(datum);
+  } catch (const std::exception&) {
+    // As where the image says that it has more pixels than OpenCV takes.
+  }
+  if (!image.data) {
+    std::ostringstream why;
+    why << "says that it is encoded, but its " << datum.data().size() << " bytes are no "
+        << "image that OpenCV can decode";
+    return why.str();
+  }
+  CHECK_EQ(image.depth(), CV_8U) << "A Datum of label " << datum.label() << " is an "
       << "image of more than 8 bits a channel; force_color: true or force_gray: true in "
       << "transform_param decodes it to 8.";
-  return image;
+  planes->assign(1, image);
+  return "";
 }
 
-Planes ReadPlanes(const Datum& datum, const TransformationParameter& param) {
-  if (datum.encoded()) { return Decoded(datum, param); }
+string ReadPlanes(const Datum& datum, const TransformationParameter& param,
+    Planes* planes) {
+  if (datum.encoded()) { return Decode(datum, param, planes); }
   if (param.force_color() || param.force_gray()) {
     LOG_FIRST_N(ERROR, 1) << "force_color and force_gray only for encoded datum";
   }
   const int channels = datum.channels(), height = datum.height(), width = datum.width();
-  CHECK(channels > 0 && height > 0 && width > 0) << "A Datum of label " << datum.label()
-      << " has no pixels: " << channels << " x " << height << " x " << width
-      << " (channels x height x width).";
+  std::ostringstream why;
+  if (channels <= 0 || height <= 0 || width <= 0) {
+    why << "has no pixels: " << channels << " x " << height << " x " << width
+        << " (channels x height x width)";
+    return why.str();
+  }
   const bool bytes = datum.data().size() > 0;
   const size_t area = static_cast<size_t>(height) * width;
   const size_t values = bytes ? datum.data().size() : datum.float_data_size();
-  CHECK_GE(values, channels * area) << "A Datum of label " << datum.label() << " has "
-      << channels << " x " << height << " x " << width << " (channels x height x "
-      << "width) pixels, but " << values << " values.";
-  Planes planes(channels);
+  if (values / channels < area) {  // the product may be more than a size_t holds
+    why << "has " << channels << " x " << height << " x " << width << " (channels x "
+        << "height x width) pixels, but " << values << " values";
+    return why.str();
+  }
+  planes->resize(channels);
   for (int c = 0; c < channels; ++c) {
     // The Mats only read, though their constructor takes no const.
-    planes[c] = bytes
+    (*planes)[c] = bytes
         ? cv::Mat(height, width, CV_8UC1, const_cast<char*>(&datum.data()[c * area]))
         : cv::Mat(height, width, CV_32FC1,
                   const_cast<float*>(datum.float_data().data() + c * area));
+  }
+  return "";
+}
+
+Planes ReadPlanes(const Datum& datum, const TransformationParameter& param) {
+  Planes planes;
+  const string fault = ReadPlanes(datum, param, &planes);
+  if (!fault.empty()) {
+    LOG(FATAL) << "A Datum of label " << datum.label() << " " << fault << ".";
   }
   return planes;
 }

@@ -2,11 +2,15 @@
 
 #include <fcntl.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <cstring>
+#include <iomanip>
+#include <sstream>
 
 namespace caffe {
 
@@ -57,89 +61,150 @@ class Crc32 {
   vector<vector<uint32_t> > tables_;
 };
 
-class ChecksummedFile : public google::protobuf::io::CopyingOutputStream {
+string PartOf(const string& filename) { return filename + ".part"; }
+
+string FolderOf(const string& filename) {
+  const size_t slash = filename.rfind('/');
+  return slash == string::npos ? "." : filename.substr(0, slash + 1);
+}
+
+// A file's content and its checksum, under its name while it is not whole. What fails
+// first is kept, and nothing is tried after it.
+class PartFile : public google::protobuf::io::CopyingOutputStream {
  public:
-  explicit ChecksummedFile(const string& filename)
-      : filename_(filename), part_(filename + ".part"),
-        file_(open(part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644)) {
-    Require(file_ >= 0);
+  explicit PartFile(const string& filename)
+      : file_(open(PartOf(filename).c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644)),
+        error_(0) {
+    Note(file_ >= 0);
+  }
+  virtual ~PartFile() {
+    if (file_ >= 0) { close(file_); }
   }
 
   virtual bool Write(const void* bytes, int size) {
     checksum_.Add(static_cast<const unsigned char*>(bytes), size);
     const char* next = static_cast<const char*>(bytes);
-    while (size > 0) {
+    while (size > 0 && !error_) {
       const ssize_t written = write(file_, next, size);
       if (written < 0 && errno == EINTR) { continue; }
-      Require(written >= 0);
-      next += written;
-      size -= written;
+      if (Note(written >= 0)) {
+        next += written;
+        size -= written;
+      }
     }
-    return true;
+    return !error_;
   }
 
-  // Adds the checksum, and gives the file its name when all of it is on the disk.
+  // Adds the checksum; returns when all of it is on the disk.
   void Finish() {
     const uint32_t checksum = checksum_.Value();
     unsigned char end[sizeof(kChecksumTag) + 4];
     std::memcpy(end, kChecksumTag, sizeof(kChecksumTag));
     for (int i = 0; i < 4; ++i) { end[sizeof(kChecksumTag) + i] = checksum >> (8 * i); }
-    Write(end, sizeof(end));
-    Require(fsync(file_) == 0);
-    Require(close(file_) == 0);
-    Require(rename(part_.c_str(), filename_.c_str()) == 0);
-    const size_t slash = filename_.rfind('/');
-    const string folder =
-        slash == string::npos ? "." : filename_.substr(0, slash + 1);
-    const int opened = open(folder.c_str(), O_RDONLY | O_DIRECTORY);
-    // Some file systems have no such thing to be synchronised: the file itself is.
-    if (opened >= 0) {
-      fsync(opened);
-      close(opened);
-    }
+    if (!Write(end, sizeof(end)) || !Note(fsync(file_) == 0)) { return; }
+    const int closed = file_;
+    file_ = -1;
+    Note(close(closed) == 0);
   }
+
+  // Of the system; 0 for none.
+  int error() const { return error_; }
 
  private:
   // Of a call that has just set errno, where not.
-  void Require(bool succeeded) {
-    if (succeeded) { return; }
-    const string reason = std::strerror(errno);
-    unlink(part_.c_str());  // a full disk needs the room
-    LOG(FATAL) << "Cannot write " << filename_ << ": " << reason;
+  bool Note(bool succeeded) {
+    if (!succeeded && !error_) { error_ = errno; }
+    return succeeded;
   }
 
-  const string filename_, part_;
-  const int file_;
+  int file_, error_;
   Crc32 checksum_;
 };
 
-}  // namespace
-
-void WriteWholeFile(const google::protobuf::Message& message, const string& filename) {
-  ChecksummedFile file(filename);
+// Returns the system's error, or 0.
+int WritePart(const google::protobuf::Message& message, const string& filename) {
+  PartFile file(filename);
+  if (file.error()) { return file.error(); }
   {
     google::protobuf::io::CopyingOutputStreamAdaptor stream(&file, 1 << 20);
-    CHECK(message.SerializeToZeroCopyStream(&stream)) << "Cannot write " << filename
-        << ": it would take more than the 2 GB that a protobuf message can have";
-    stream.Flush();
+    message.SerializeToZeroCopyStream(&stream);
   }
-  file.Finish();
+  if (!file.error()) { file.Finish(); }
+  return file.error();
+}
+
+// Gives a file its name; returns the system's error, or 0.
+int Publish(const string& filename) {
+  if (rename(PartOf(filename).c_str(), filename.c_str())) { return errno; }
+  const int opened = open(FolderOf(filename).c_str(), O_RDONLY | O_DIRECTORY);
+  // Some file systems have no such thing to be synchronised: the file itself is.
+  if (opened >= 0) {
+    fsync(opened);
+    close(opened);
+  }
   LOG(INFO) << "Wrote the whole of " << filename;
+  return 0;
+}
+
+string Megabytes(double bytes) {
+  std::ostringstream text;
+  text << std::fixed << std::setprecision(1) << bytes / 1e6 << " MB";
+  return text.str();
+}
+
+}  // namespace
+
+string SnapshotWriter::WriteAll() {
+  string failed, reason;
+  double needed = 0;
+  for (File& file : files_) {
+    const size_t size = file.first->ByteSizeLong();
+    needed += size;
+    if (!failed.empty()) {
+      // Only how much room it would take counts.
+    } else if (size > INT_MAX) {
+      failed = file.second;
+      reason = "it takes more than the 2 GB that a protobuf message can have";
+    } else if (const int error = WritePart(*file.first, file.second)) {
+      failed = file.second;
+      reason = std::strerror(error);
+    }
+    file.first.reset();
+  }
+  for (int i = 0; i < files_.size() && failed.empty(); ++i) {
+    if (const int error = Publish(files_[i].second)) {
+      failed = files_[i].second;
+      reason = std::strerror(error);
+    }
+  }
+  for (const File& file : files_) {
+    unlink(PartOf(file.second).c_str());  // a full disk needs the room
+  }
+  if (failed.empty()) { return ""; }
+  string room;
+  struct statvfs disk;
+  if (statvfs(FolderOf(failed).c_str(), &disk) == 0) {
+    room = ", and " + Megabytes(double(disk.f_bavail) * disk.f_frsize) + " are free";
+  }
+  return "Cannot write " + failed + ": " + reason + " (the snapshot takes "
+      + Megabytes(needed) + room + ")";
 }
 
 void SnapshotWriter::Start() {
   thread_ = std::thread([this] {
-    for (File& file : files_) {
-      WriteWholeFile(*file.first, file.second);
-      file.first.reset();
+    fault_ = WriteAll();
+    if (!fault_.empty()) {
+      LOG(WARNING) << fault_ << ". Snapshots before it stay as they are.";
     }
   });
 }
 
-void SnapshotWriter::Wait() {
-  if (!thread_.joinable()) { return; }
-  thread_.join();
-  files_.clear();
+bool SnapshotWriter::Wait() {
+  if (thread_.joinable()) {
+    thread_.join();
+    files_.clear();
+  }
+  return fault_.empty();
 }
 
 }  // namespace caffe
