@@ -12,6 +12,7 @@ the same run are equal. This is the one place for these paths.
 
 import json
 import os
+import platform
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -199,17 +200,32 @@ class Run:
         self._lock_file.touch()
         try:
             with locked(self._lock_file):
-                self._lock_file.write_text(str(os.getpid()))
+                self._lock_file.write_text(f"{os.getpid()} on {platform.node()}")
                 try:
                     yield
                 finally:
                     self._remove_if_unused()
         except Held:
             raise UserError(
-                f"{self.title} is being run already, by process"
-                f" {self._lock_file.read_text()}; its log is"
+                f"{self.title} is being run already, by {self._holder()}; its log is"
                 f" {project.relative(self.log)}."
             ) from None
+
+    def _holder(self) -> str:
+        """Returns in words who holds the run, as far as that is known."""
+        try:
+            number, _, machine = self._lock_file.read_text().partition(" on ")
+        except OSError:
+            number = ""
+        if not number.isdecimal():
+            return "another process"
+        here = machine == platform.node()
+        if here and not Path(f"/proc/{number}").exists():
+            return (
+                f"Caffe, which is about to end, as process {number} has, which started"
+                " it"
+            )
+        return f"process {number}" + ("" if here else f" on {machine}")
 
     def _remove_if_unused(self) -> None:
         """A refused run leaves no folder behind that says nothing."""

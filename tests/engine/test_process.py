@@ -1,13 +1,17 @@
 """The watch over `caffe train`, with a program that says what Caffe would."""
 
 import io
+import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from swwae.base.locks import is_locked
+from swwae.base.project import ROOT
 from swwae.engine import process
 from swwae.engine.progress import Progress
 from tests.helpers.streams import Broken
@@ -100,3 +104,36 @@ def test_no_fault_where_it_ended_well(tmp_path):
     assert train(tmp_path, FINITE, "") == process.Outcome(
         last=0, seconds=pytest.approx(0, abs=30)
     )
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from swwae.base.locks import locked
+from swwae.engine import process
+process.end_with_parent = lambda **_: None  # as if the signal had not come yet
+with locked(Path(sys.argv[1])), process.running(["sleep", "60"]) as child:
+    print(child.pid, flush=True)
+    child.wait()
+"""
+
+
+def test_what_outlives_a_killed_run_holds_its_lock(tmp_path):
+    """Or the next one would write beside it."""
+    (tmp_path / ".lock").touch()
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path / ".lock"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as run:
+        child = int(run.stdout.readline())
+        run.kill()
+    try:
+        assert is_locked(tmp_path / ".lock")
+    finally:
+        os.kill(child, signal.SIGKILL)
+    end = time.monotonic() + 10
+    while is_locked(tmp_path / ".lock"):
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -1,6 +1,8 @@
 """Which runs there are, where they live, and what precedes them."""
 
 import json
+import os
+import platform
 
 import pytest
 
@@ -86,6 +88,23 @@ def test_a_run_that_nothing_holds_was_interrupted():
     assert run.status()["state"] == "interrupted"
     stored = json.loads((run.folder / "status.json").read_text())
     assert stored["state"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (f"{os.getpid()} on {platform.node()}", f"by process {os.getpid()};"),
+        (f"{os.getpid()} on elsewhere", f"by process {os.getpid()} on elsewhere;"),
+        (f"4194305 on {platform.node()}", "by Caffe, .* as process 4194305 has,"),
+        ("", "by another process;"),
+    ],
+)
+def test_who_holds_a_run_is_said(said, words):
+    run = Run("vgg16", "swwae-all", 4)
+    with run.locked():
+        (run.folder / ".lock").write_text(said)
+        with pytest.raises(UserError, match=words), run.locked():
+            raise AssertionError("two hold it")
 
 
 @pytest.mark.parametrize(
