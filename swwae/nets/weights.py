@@ -23,6 +23,17 @@ from swwae.nets import weight_files
 
 Shape = tuple[int, ...]
 
+
+class NotFinite(UserError):
+    """A layer's parameters, in a file of weights, hold a nan or an infinity."""
+
+    def __init__(self, layer: str, path: Path) -> None:
+        super().__init__(
+            f"layer {layer} of {relative(path)} holds numbers that are not finite: the"
+            " training that left them diverged."
+        )
+
+
 Shapes = Mapping[str, list[Shape]]
 """Layer -> the shapes of its parameters."""
 
@@ -220,12 +231,9 @@ def require_all(
 
 
 def require_finite(network: caffe_pb2.NetParameter, path: Path) -> None:
-    """Raises UserError where weights hold a nan or an infinity."""
+    """Raises NotFinite where weights hold a nan or an infinity."""
     if layer := not_finite(network):
-        raise UserError(
-            f"layer {layer} of {relative(path)} holds numbers that are not finite: the"
-            " training that left them diverged."
-        )
+        raise NotFinite(layer, path)
 
 
 def _fits(blob, wanted: Shape) -> bool:
