@@ -39,6 +39,9 @@ STAGES = {stage.number: stage.trains for stage in recipe.STAGES.values()}
 
 STATES = ("running", "finished", "interrupted", "failed")
 
+MOST_SECONDS = 1e12
+"""That a status may say."""
+
 
 class DamagedStatus(UserError):
     """A status.json that is none. reason: what is wrong with it."""
@@ -167,8 +170,8 @@ class Run:
         path = self.status_file
         try:
             status = json.loads(path.read_text(encoding="utf-8"))
-            if not _is_status(status):
-                raise ValueError("it lacks the stage's state or iterations")
+            if fault := _fault(status):
+                raise ValueError(fault)
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -250,9 +253,39 @@ class Run:
         return [*before.missing(), before]
 
 
-def _is_status(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and value.get("state") in STATES
-        and isinstance(value.get("iterations"), int)
-    )
+def _fault(value: Any) -> str | None:
+    """Returns why a JSON value is no status; None where it is one."""
+    if not isinstance(value, dict):
+        return "it is no object"
+    if not {"state", "iterations"} <= value.keys():
+        return "it lacks the stage's state or iterations"
+    for name in value:
+        if not is_fit(name, value[name]):
+            return f"it says {json.dumps(value[name])[:60]} for {name}"
+    return None
+
+
+def is_fit(name: str, value: Any) -> bool:
+    """Tells whether a status may say so for a name: whatever nobody computes with is
+    free."""
+    match name:
+        case "state":
+            return isinstance(value, str) and value in STATES
+        case "iterations":
+            return _is_count(value)
+        case "max_iter" | "seed":
+            return value is None or _is_count(value)
+        case "seconds":
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            return value is None or (is_number and 0 <= value <= MOST_SECONDS)
+        case "command" | "data":
+            return isinstance(value, list) and all(isinstance(v, str) for v in value)
+        case "resumed_from":
+            return isinstance(value, list) and all(map(_is_count, value))
+        case "earlier_sessions":
+            return isinstance(value, list)
+    return True
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

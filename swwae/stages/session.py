@@ -1,5 +1,6 @@
 """One session of `caffe train`: begun, followed, and ended as its outcome asks."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,11 +144,16 @@ class Session:
         if path.suffix == snapshots.SOLVER_STATE:
             snapshots.prune(self.run.folder, self.plan.keep)
             self.status["iterations"] = snapshots.iteration_of(path)
-            self.run.write_status(self.status)
+            self._write_status_meanwhile()
 
     def _cards_named(self, found: list[Card]) -> None:
         self.status["gpu"] = cards.record(found, self.plan.driver)
-        self.run.write_status(self.status)
+        self._write_status_meanwhile()
+
+    def _write_status_meanwhile(self) -> None:
+        """A disk that is full now costs no training: status.json lags behind."""
+        with suppress(UserError):
+            self.run.write_status(self.status)
 
     # --- what is known when Caffe has ended
 

@@ -109,7 +109,33 @@ def test_who_holds_a_run_is_said(said, words):
 
 @pytest.mark.parametrize(
     "text",
-    ['{"state": "runn', "{}", "[]", '{"state": 1}', '{"state": "finished"}', "\x00"],
+    [
+        *(
+            '{"state": "runn',
+            "{}",
+            "[]",
+            '{"state": 1}',
+            '{"state": "finished"}',
+            "\x00",
+        ),
+        *("[" * 5000, '{"state": [], "iterations": 1}'),
+        *(
+            f'{{"state": "finished", "iterations": {number}}}'
+            for number in ("true", "-1", "1.5", "null")
+        ),
+        *(
+            f'{{"state": "finished", "iterations": 1, "{name}": {value}}}'
+            for name, value in {
+                "command": '[["x"]]',
+                "data": "[1]",
+                "resumed_from": "null",
+                "earlier_sessions": "1",
+                "seconds": "1e999",
+                "max_iter": '"1"',
+                "seed": "0.5",
+            }.items()
+        ),
+    ],
 )
 def test_a_damaged_status_names_what_mends_it(text):
     run = Run("vgg16", "swwae-all", 4)
