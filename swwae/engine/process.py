@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from io import RawIOBase
 from pathlib import Path
 from time import monotonic
-from typing import TextIO
 
 from generator import caffe_build
 from swwae.base import locks
@@ -151,9 +151,9 @@ def train(
     outcome = Outcome()
     monitor = _Monitor(progress, on_snapshot, on_cards, outcome)
     start = monotonic()
-    with log.open("a", encoding="utf-8", buffering=1) as file:
+    with log.open("ab", buffering=0) as file:
         time = datetime.now().astimezone().isoformat(timespec="seconds")
-        file.write(f"{SEPARATOR}{time} {' '.join(command)}\n")
+        file.write(f"{SEPARATOR}{time} {' '.join(command)}\n".encode())
         try:
             with (
                 running(command, environment) as process,
@@ -170,15 +170,19 @@ def train(
     return outcome
 
 
-def _follow(process: subprocess.Popen[str], log: TextIO, monitor: _Monitor) -> bool:
+def _follow(process: subprocess.Popen[str], log: RawIOBase, monitor: _Monitor) -> bool:
     """Logs what Caffe says and watches over it, until it has said all.
+
+    A disk that is full costs lines of the log, and no training: whether a snapshot
+    can be written is Caffe's to say.
 
     Returns whether it was asked to stop because nobody reads the progress any more.
     """
     outcome = monitor.outcome
     unread = False
     for line in process.stdout:
-        log.write(line)
+        with suppress(OSError):
+            log.write(line.encode())
         event = parse_line(line)
         if event is not None:
             outcome.peak_memory = peak_memory(process.pid) or outcome.peak_memory

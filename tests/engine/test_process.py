@@ -22,6 +22,7 @@ FINITE = [
     f"{PREFIX}    Train net output #0: dec:loss@conv1_2 = 5 (* 0.5 = 2.5 loss)",
     f"{PREFIX}Iteration 0, lr = 0.1",
 ]
+LAST = f"{PREFIX}Wrote the whole of x.solverstate"
 NOT_FINITE = [
     f"{PREFIX}Iteration 20 (1 iter/s, 20s/20 iters), loss = nan",
     f"{PREFIX}    Train net output #0: accuracy = inf",
@@ -104,6 +105,33 @@ def test_no_fault_where_it_ended_well(tmp_path):
     assert train(tmp_path, FINITE, "") == process.Outcome(
         last=0, seconds=pytest.approx(0, abs=30)
     )
+
+
+LIMITED = f"""
+import io, resource, sys
+from pathlib import Path
+from swwae.engine import process
+from swwae.engine.progress import Progress
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+program = "for line in {[FINITE[0]] * 99 + [LAST]!r}: print(line)"
+outcome = process.train(
+    [sys.executable, "-c", program],
+    Path(sys.argv[1]),
+    Progress("a stage", 100, None, io.StringIO()),
+    print,
+)
+assert outcome.code == 0
+"""
+
+
+def test_a_disk_that_is_full_costs_lines_of_the_log_alone(tmp_path):
+    """Here a limit of the file's size does."""
+    log = tmp_path / "train.log"
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, log], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout == f"{ROOT}/x.solverstate\n", done.stderr
+    assert log.stat().st_size == 1000
 
 
 HOLD = """
