@@ -244,7 +244,7 @@ def command_lines(draw: Callable, known: list[dict]) -> list[str]:
     return words
 
 
-@examples(120)
+@examples(30)
 @given(data=st.data())
 def test_command_lines(worker, options, data):
     command = data.draw(st.sampled_from(sorted(options)))

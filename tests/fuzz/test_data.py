@@ -59,7 +59,7 @@ IDX = [
 ]
 
 
-@examples(300)
+@examples(100)
 @given(SEEDS)
 def test_idx(folder, seed):
     images, labels = folder / "images", folder / "labels"
@@ -83,7 +83,7 @@ def tar() -> bytes:
 TAR = tar()
 
 
-@examples(200)
+@examples(60)
 @given(SEEDS)
 def test_tars(folder, seed):
     path = folder / "x.tar"
@@ -112,7 +112,7 @@ def devkit(folder: Path) -> list[bytes]:
     return [packed.getvalue(), plain, plain]
 
 
-@examples(60)
+@examples(10)
 @given(seed=SEEDS)
 def test_the_devkit(folder, devkit, seed):
     path = folder / "devkit.tar.gz"
@@ -146,7 +146,7 @@ def database(path: Path) -> Database:
     return Database(path, Preprocessing((1, 4, 4), (0.0,)))
 
 
-@examples(300)
+@examples(100)
 @given(SEEDS)
 def test_datums(folder, seed):
     content = damaged(DATUMS, seed)
@@ -170,7 +170,7 @@ def lmdbs(folder: Path) -> list[bytes]:
     ]
 
 
-@examples(150)
+@examples(40)
 @given(seed=SEEDS)
 def test_lmdbs(folder, lmdbs, seed):
     path = folder / "damaged_lmdb"
@@ -195,7 +195,7 @@ def test_lmdbs(folder, lmdbs, seed):
         source.count(layer)
 
 
-@examples(100)
+@examples(30)
 @given(SEEDS)
 def test_databases_that_are_checked(folder, seed):
     """The records are what they are, each of them whole."""
@@ -213,7 +213,7 @@ def test_databases_that_are_checked(folder, seed):
 # --- pictures and lists
 
 
-@examples(300)
+@examples(100)
 @given(SEEDS)
 def test_pictures(folder, seed):
     content = damaged(PICTURES, seed)
@@ -235,7 +235,7 @@ def test_pictures(folder, seed):
 LIST = "a.png 3\nb c/ü.jpg 0\n\n../d.png -1\n".encode()
 
 
-@examples(200)
+@examples(60)
 @given(SEEDS)
 def test_lists(folder, seed):
     path = folder / "list.txt"

@@ -138,7 +138,7 @@ def run(root: Path) -> Run:
     return made_runs.make(root, "baseline", 0, weights, log=log, solver=solver)
 
 
-@examples(60)
+@examples(20)
 @given(altered(STATUS), SEEDS)
 def test_status(run, value, seed):
     write(run.status_file, value, seed)
@@ -160,7 +160,7 @@ def shown(run: Run) -> stages.Experiment:
     return stages.collect([run.folder])
 
 
-@examples(100)
+@examples(30)
 @given(altered([RESULT, {**RESULT, "variant": "swwae-all", "recon_l2": 6.5}]), SEEDS)
 def test_results(run, root, value, seed):
     run.write_status(STATUS)
@@ -179,7 +179,7 @@ def test_results(run, root, value, seed):
         refused(lambda: page.sections(page.tables_of(shown(run), [])))
 
 
-@examples(100)
+@examples(30)
 @given(altered({"seconds": 12.5, "rows": [ROW, {**ROW, "training_seed": 2}]}), SEEDS)
 def test_rows_of_a_reproduction(root, value, seed):
     path = root / "results.json"
@@ -196,7 +196,7 @@ class Out:
         self.out = out
 
 
-@examples(100)
+@examples(30)
 @given(altered(RATES), SEEDS)
 def test_rates(root, value, seed):
     write(root / "solvers/vgg8/rates.json", value, seed)
@@ -211,7 +211,7 @@ def test_rates(root, value, seed):
 MANIFEST = json.loads((ROOT / "models/vgg8/network.json").read_text())
 
 
-@examples(100)
+@examples(30)
 @given(altered(MANIFEST), SEEDS)
 def test_manifest(root, value, seed):
     write(root / "models/vgg8/network.json", value, seed)
@@ -219,7 +219,7 @@ def test_manifest(root, value, seed):
         refused(manifest.read, root, "vgg8")
 
 
-@examples(100)
+@examples(30)
 @given(altered([SEARCH, POINT, {"1": 2.0, "2": 3.0}]), SEEDS)
 def test_what_a_search_keeps(root, run, value, seed):
     run.write_status(STATUS)
@@ -236,7 +236,7 @@ def test_what_a_search_keeps(root, run, value, seed):
         refused(kept.read_initial_losses)
 
 
-@examples(100)
+@examples(30)
 @given(altered(INFO), altered(PARTIAL), SEEDS)
 def test_what_is_said_of_databases(root, info, partial, seed):
     path = root / "x_lmdb"
@@ -250,7 +250,7 @@ def test_what_is_said_of_databases(root, info, partial, seed):
         encoded_state.partial_state(path)
 
 
-@examples(60)
+@examples(20)
 @given(st.data(), SEEDS)
 def test_what_is_known_of_a_database(root, data, seed):
     folder = root / "y_lmdb"

@@ -51,7 +51,7 @@ def generated(path: Path, seed: int) -> None:
         text_format.Parse(text, caffe_pb2.NetParameter())
 
 
-@examples(150)
+@examples(40)
 @given(SEEDS)
 def test_networks(path, seed):
     text = rewritten(TEXTS, seed)
@@ -61,7 +61,7 @@ def test_networks(path, seed):
         generated(path, seed)
 
 
-@examples(100)
+@examples(25)
 @given(SEEDS)
 def test_bytes_of_networks(path, seed):
     content = damaged([text.encode() for text in TEXTS], seed)
@@ -71,7 +71,7 @@ def test_bytes_of_networks(path, seed):
         generated(path, seed)
 
 
-@examples(5)
+@examples(2)
 @given(SEEDS)
 def test_networks_of_the_older_syntax(path, seed):
     """Caffe's own program upgrades them, in a process of its own."""
@@ -82,7 +82,7 @@ def test_networks_of_the_older_syntax(path, seed):
         generated(path, seed)
 
 
-@examples(200)
+@examples(60)
 @given(SEEDS)
 def test_what_the_stages_read(path, seed):
     for read, texts in ((network.read, TEXTS), (network.read_solver, SOLVERS)):

@@ -86,7 +86,7 @@ def attempt(read: Callable[[], None]) -> None:
         assert str(error).strip()
 
 
-@examples(300)
+@examples(100)
 @given(SEEDS)
 def test_caffemodels(path, seed):
     content = damaged(CAFFE, seed)
@@ -108,7 +108,7 @@ def test_caffemodels(path, seed):
         attempt(read)
 
 
-@examples(300)
+@examples(100)
 @given(SEEDS)
 def test_safetensors(path, seed):
     path.write_bytes(damaged([save(named())], seed))
@@ -116,7 +116,7 @@ def test_safetensors(path, seed):
         attempt(lambda: every_tensor(path))
 
 
-@examples(100)
+@examples(30)
 @given(seed=SEEDS)
 def test_files_of_torch(path, torch_files, seed):
     path.write_bytes(damaged(torch_files, seed))
@@ -135,7 +135,7 @@ def every_tensor(path: Path) -> None:
         assert state.array(name).shape == state.shapes[name]
 
 
-@examples(100)
+@examples(30)
 @given(SEEDS)
 def test_snapshots(path, seed):
     folder = path.parent / "run"
@@ -172,7 +172,7 @@ LOG += (
 )
 
 
-@examples(150)
+@examples(50)
 @given(SEEDS)
 def test_logs(path, seed):
     path.write_text(rewritten([LOG], seed), errors="surrogatepass")
