@@ -142,7 +142,7 @@ def _stages(chains: dict[Run, list[Run]], notices: list[str]) -> dict[Run, Stage
     stages: dict[Run, Stage] = {}
     for run in runs:
         try:
-            status = run.status()
+            status = run.status(of_any_types=True)
         except UserError as error:
             notices.append(str(error))
             continue

@@ -160,9 +160,11 @@ class Run:
 
     # --- what is known about it
 
-    def status(self) -> dict[str, Any]:
+    def status(self, of_any_types: bool = False) -> dict[str, Any]:
         """Returns what status.json says; {} where the run has never been started.
 
+        of_any_types: whatever it says beside state and iterations, for who only shows
+        it.
         A run that says "running" and that no program holds was killed: its state is
         given as "interrupted". Raises DamagedStatus where the file is no status, and
         UserError where it cannot be read.
@@ -170,7 +172,7 @@ class Run:
         path = self.status_file
         try:
             status = json.loads(path.read_text(encoding="utf-8"))
-            if fault := _fault(status):
+            if fault := _fault(status, of_any_types):
                 raise ValueError(fault)
         except FileNotFoundError:
             return {}
@@ -253,13 +255,14 @@ class Run:
         return [*before.missing(), before]
 
 
-def _fault(value: Any) -> str | None:
+def _fault(value: Any, of_any_types: bool) -> str | None:
     """Returns why a JSON value is no status; None where it is one."""
     if not isinstance(value, dict):
         return "it is no object"
-    if not {"state", "iterations"} <= value.keys():
+    needed = ("state", "iterations")
+    if not value.keys() >= set(needed):
         return "it lacks the stage's state or iterations"
-    for name in value:
+    for name in needed if of_any_types else value:
         if not is_fit(name, value[name]):
             return f"it says {json.dumps(value[name])[:60]} for {name}"
     return None
