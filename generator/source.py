@@ -167,14 +167,14 @@ def _image_data_shape(layer: Layer) -> Shape | None:
     lines = _lines(fields)
     if not lines:
         return None
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     name = fields.get("root_folder", "") + lines[0].strip().rpartition(" ")[0]
     try:
         with Image.open(project_root() / name) as image:
             return channels, image.height, image.width
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
-        return None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None  # the second is Pillow's, of a broken PNG
 
 
 def _lines(fields: dict) -> list[str]:

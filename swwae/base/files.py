@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import getpid
 from pathlib import Path
 from typing import IO, Any
@@ -17,16 +17,25 @@ def whole_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Opens a file beside `path` to write to, that becomes it where all goes well.
 
     mode: "wb", or "w" for UTF-8 text. What stood at `path` stays if anything is raised
-    within. Raises UserError, with the reason, where the file cannot be written; an
-    OSError from within counts as that.
+    within; a power failure leaves it or the new file. A link stays, and what it leads
+    to is replaced; a device or a pipe is written to. Raises UserError, with the reason,
+    where the file cannot be written; an OSError from within counts as that.
     """
     encoding = None if "b" in mode else "utf-8"
-    temporary = path.with_name(f".{path.name}.{getpid()}")
     try:
+        if _is_stream(path):
+            with path.open(mode, encoding=encoding) as file:
+                yield file
+            return
+        place = Path(os.path.realpath(path))
+        temporary = place.with_name(f".{place.name}.{getpid()}")
         try:
             with temporary.open(mode, encoding=encoding) as file:
                 yield file
-            temporary.replace(path)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(place)
+            _keep_names(place.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -35,8 +44,25 @@ def whole_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
         raise UserError(f"cannot write {shown}: {reason}.") from error
 
 
+def _is_stream(path: Path) -> bool:
+    """Tells whether something is at `path` that no file can take the place of."""
+    return path.exists() and not (path.is_file() or path.is_dir())
+
+
+def _keep_names(folder: Path) -> None:
+    """Has a folder's names on the disk, where its file system can do that."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def check_writable(path: Path) -> None:
     """Raises UserError where no file of that name can be written."""
+    if _is_stream(path) and os.access(path, os.W_OK):
+        return
     folder = path.absolute().parent
     if path.is_dir():
         raise UserError(f"{relative(path)} is a folder; name a file in it.")

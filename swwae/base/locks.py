@@ -1,4 +1,8 @@
-"""Locks that end with the process that holds them, however it ends (flock)."""
+"""Locks that end with the process that holds them, however it ends (flock).
+
+A file's lock holds among the machines that share its file system by NFS, too; a
+folder's among the processes of one machine alone (flock(2)).
+"""
 
 import fcntl
 import os
@@ -11,22 +15,53 @@ class Held(Exception):
     """Another process, or another part of this one, holds what was to be locked."""
 
 
+_descriptors: list[int] = []
+
+
+def descriptors() -> tuple[int, ...]:
+    """Returns the open descriptors of all locks that this process holds.
+
+    A program that inherits them holds the locks until it has ended, too.
+    """
+    return tuple(_descriptors)
+
+
 @contextmanager
 def locked(path: Path, wait: bool = False) -> Iterator[None]:
     """Holds a file or folder, which must exist, for one process alone.
 
-    wait: until nobody else holds it; otherwise Held is raised where somebody does.
-    Raises OSError where it cannot be opened.
+    wait: until nobody else holds it; otherwise Held is raised where somebody does, or
+    did until this moment and has removed it. Raises OSError where it cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = _opened(path)
     try:
+        while not _is_taken(descriptor, path, wait):
+            if not wait:
+                raise Held(path)
+            os.close(descriptor)
+            descriptor = _opened(path)
+        _descriptors.append(descriptor)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise Held(path) from None
-        yield
+            yield
+        finally:
+            _descriptors.remove(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    # NFS gives an exclusive lock only for a file that is open for writing.
+    mode = os.O_RDONLY if path.is_dir() else os.O_RDWR
+    return os.open(path, mode | os.O_CLOEXEC)
+
+
+def _is_taken(descriptor: int, path: Path, wait: bool) -> bool:
+    """Takes a lock, and returns whether that is the one of what is at `path` now."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 def is_locked(path: Path) -> bool:

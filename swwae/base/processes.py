@@ -44,12 +44,15 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def end_with_parent(number: int = signal.SIGKILL) -> None:
+def end_with_parent(number: int = signal.SIGKILL, parent: int | None = None) -> None:
     """Lets this process get a signal when its parent ends, however it ends.
 
-    For a child's first steps: a parent that is killed leaves none behind.
+    For a child's first steps: a parent that is killed leaves none behind. parent: its
+    number, where it may have ended before this is called.
     """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+    if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), number)
 
 
 def isolated(function: Callable[..., Result], *arguments: object) -> Result:

@@ -29,6 +29,10 @@ TYPE_NAMES = {
 }
 
 MAX_CHANNELS = 4
+
+MAX_DIMENSIONS = 8
+"""NumPy has no arrays of more than 64 (ours)."""
+
 GZIP_MAGIC = b"\x1f\x8b"
 
 SPLIT_PREFIXES = {"train": "train", "test": "t10k"}
@@ -115,6 +119,11 @@ def read(path: Path) -> tuple[np.ndarray, SourceFile]:
             f"a number of dimensions, found {content[:4].hex(' ') or 'nothing'}"
         )
     type_code, dimensions = content[2], content[3]
+    if dimensions > MAX_DIMENSIONS:
+        raise UserError(
+            f"{path} is damaged: its header announces {dimensions} dimensions, of which"
+            f" {MAX_DIMENSIONS} are read at most; fetch it again"
+        )
     if type_code != UNSIGNED_BYTE:
         found = TYPE_NAMES.get(type_code, "an unknown type")
         raise UserError(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from generator.errors import UserError
+from swwae.base.processes import EndedEarly, isolated
 
 SYNSETS = "data/meta.mat"
 GROUND_TRUTH = "data/ILSVRC2012_validation_ground_truth.txt"
@@ -32,28 +33,13 @@ def read(path: Path) -> Devkit:
     synsets without children are classes. Raises UserError where a file is missing or
     the two do not fit.
     """
-    from scipy.io import loadmat  # here, because it is slow to import
-    from scipy.io.matlab import MatReadError
-
     mat, truth = (_content(path, name) for name in (SYNSETS, GROUND_TRUTH))
     try:
-        synsets = loadmat(io.BytesIO(mat), squeeze_me=True)["synsets"]
-        wnids = {
-            int(synset["ILSVRC2012_ID"]): str(synset["WNID"])
-            for synset in np.atleast_1d(synsets)
-            if int(synset["num_children"]) == 0
-        }
-    except (
-        MatReadError,
-        KeyError,
-        IndexError,
-        NotImplementedError,  # loadmat's word for MATLAB 7.3's files
-        OSError,
-        TypeError,
-        ValueError,
-    ) as error:
+        wnids = isolated(_wnids, mat)  # scipy dies of some files (SIGSEGV)
+    except (ValueError, EndedEarly) as error:
+        reason = "it is damaged" if isinstance(error, EndedEarly) else error
         raise UserError(
-            f"{path}: {SYNSETS} is not the devkit's table of synsets ({error}): "
+            f"{path}: {SYNSETS} is not the devkit's table of synsets ({reason}): "
             "expected `synsets` with ILSVRC2012_ID, WNID and num_children; fetch it "
             "again"
         ) from error
@@ -70,6 +56,22 @@ def read(path: Path) -> Devkit:
             )
         labels.append(label_of[wnids[int(text)]])
     return Devkit(classes, np.array(labels, np.uint16))
+
+
+def _wnids(mat: bytes) -> dict[int, str]:
+    """Returns the WNID of every synset without children, by its ILSVRC2012_ID; raises
+    ValueError where meta.mat, given as bytes, does not tell."""
+    from scipy.io import loadmat  # here, because it is slow to import
+
+    try:
+        synsets = loadmat(io.BytesIO(mat), squeeze_me=True)["synsets"]
+        return {
+            int(synset["ILSVRC2012_ID"]): str(synset["WNID"])
+            for synset in np.atleast_1d(synsets)
+            if int(synset["num_children"]) == 0
+        }
+    except Exception as error:  # damaged bytes raise whatever they happen upon
+        raise ValueError(str(error)) from None
 
 
 def _content(path: Path, name: str) -> bytes:

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import BinaryIO
 
 from generator import caffe_build
+from swwae.base import locks
 from swwae.base.processes import end_with_parent
 from swwae.base.project import ROOT
 from swwae.engine.cards import Card
@@ -219,7 +221,9 @@ def running(
 ) -> Iterator[subprocess.Popen[str]]:
     """Runs Caffe in the project's root, what it says on `stdout`; then kills it.
 
-    environment: settings beside our own. It ends with this process, however that ends.
+    environment: settings beside our own. It ends with this process, however that ends,
+    and holds the locks of this process until then: SIGKILL ends none that is waiting
+    for a disk.
     """
     process = subprocess.Popen(
         command,
@@ -232,7 +236,8 @@ def running(
         encoding="utf-8",
         errors="replace",
         process_group=0,  # a terminal's Ctrl-C reaches it through us alone
-        preexec_fn=end_with_parent,
+        preexec_fn=partial(end_with_parent, parent=os.getpid()),
+        pass_fds=locks.descriptors(),
     )
     try:
         yield process

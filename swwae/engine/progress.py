@@ -4,6 +4,7 @@ The losses are the raw ones, each with the weight it enters the sum with.
 """
 
 from dataclasses import dataclass, field
+from math import inf
 from time import monotonic
 from typing import TextIO
 
@@ -54,6 +55,8 @@ class Progress:
         if self._first is None:
             self._first = (block.iteration, now)
             block.rate = None  # Caffe's first one has nothing to measure
+        if not 0 < (block.rate or 0) < inf:
+            block.rate = None  # Caffe's clock was set back
         self._waiting = block
         if self._display.is_due(now):
             self._flush()

@@ -24,7 +24,7 @@ from swwae.images.arrays import Images, planes, stacked
 from swwae.images.database import Database, database
 from swwae.images.preprocessing import Preprocessing
 from swwae.nets import building, memory, network, weights
-from swwae.nets.convolution import converted, network_file, transposed_layers
+from swwae.nets.convolution import converted_from, network_file, transposed_layers
 from swwae.nets.deployed import (
     Deployed,
     as_tested,
@@ -92,8 +92,8 @@ class Model:
         a .caffemodel; None: what the variant's stage 4 left. gpu: None: the CPU.
 
         Raises UserError: unknown names, a depth out of range, weights that are
-        missing, unreadable, or lack a layer or fit another network; no such GPU; an
-        environment that Caffe refuses.
+        missing, unreadable, not finite, or lack a layer or fit another network; no such
+        GPU; an environment that Caffe refuses.
         """
         require_settings()
         self.net, self.variant = net, find_variant(variant)
@@ -116,6 +116,7 @@ class Model:
         # has begun to use a GPU cannot fork, and takes seconds to spawn.
         self._enter_mode()
         self._net = self._build(fitting)
+        self._require_finite()
         values = sum(blob.count for blob in self._net.blobs.values())
         image = self._net.blobs[self._described.blob]
         self._growth = 4 * values / prod(image.shape)
@@ -220,6 +221,12 @@ class Model:
             for target, blob in zip(net.params[layer.name], layer.blobs, strict=True):
                 target.data[...] = weights.array(blob)
         return net
+
+    def _require_finite(self) -> None:
+        # Caffe's arrays are faster to look at than those of a .caffemodel.
+        for layer, parameters in self._net.params.items():
+            if not all(np.isfinite(blob.data).all() for blob in parameters):
+                raise weights.NotFinite(layer, self.weights_file)
 
     def _enter_mode(self) -> None:
         if self._gpu is None:
@@ -388,12 +395,8 @@ class FullyConvolutional(Model):
         )
 
     def _fitting(self) -> caffe_pb2.NetParameter:
-        loaded = weights.load(self.weights_file)
-        transposed = transposed_layers(self.net)
-        try:
-            return converted(loaded, self._described.parameters, transposed)[0]
-        except UserError as error:
-            raise UserError(f"{relative(self.weights_file)}: {error}") from error
+        wanted, transposed = self._described.parameters, transposed_layers(self.net)
+        return converted_from(self.weights_file, wanted, transposed)[0]
 
     @property
     def preprocessing(self) -> Preprocessing:

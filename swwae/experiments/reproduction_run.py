@@ -114,7 +114,14 @@ def seconds_before(plan: Reproduction) -> float:
     path = plan.out / RESULTS
     try:
         return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (
+        OSError,
+        ArithmeticError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ):
         return 0.0
 
 

@@ -13,14 +13,13 @@ import lmdb
 import numpy as np
 from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
-from PIL import Image
 
 from generator.data_sources import a_file
 from generator.errors import UserError
 from generator.layers import shape_text
 from generator.lmdb_pages import Damaged, LmdbFile, check_pages
 from swwae.base.project import ROOT, relative
-from swwae.images.pictures import decoded
+from swwae.images.pictures import UNREADABLE, decoded
 from swwae.images.preprocessing import Preprocessing
 from swwae.nets import databases, network
 from swwae.nets.network import Shape
@@ -121,13 +120,7 @@ class Database:
                 channels = self.preprocessing.shape[0]
                 return decoded(datum.data, channels, self.forced), datum.label
             return _unencoded(datum), datum.label
-        except (
-            DecodeError,
-            ValueError,
-            OSError,
-            SyntaxError,
-            Image.DecompressionBombError,
-        ) as error:
+        except (DecodeError, *UNREADABLE) as error:
             raise UserError(
                 f"{self.path}: entry {key.decode(errors='replace')} is not a readable"
                 f" Datum ({error}); make the database again."

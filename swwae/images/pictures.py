@@ -9,12 +9,20 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from generator.errors import UserError
 
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 """Pillow's modes of grey with more than 8 bits."""
+
+UNREADABLE = (
+    OSError,  # PIL.UnidentifiedImageError is one
+    SyntaxError,  # Pillow's, of a broken PNG
+    ValueError,
+    Image.DecompressionBombError,
+)
+"""What is raised by pictures that cannot be decoded."""
 
 IMREAD = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
 
@@ -68,8 +76,8 @@ def decoded(content: bytes, channels: int, forced: int | None = None) -> np.ndar
     it that reads so many channels.
 
     forced: the channels that it decodes every picture with; None: as it is, and where
-    that does not fit, as if forced. Raises ValueError, OSError or SyntaxError where it
-    cannot be decoded.
+    that does not fit, as if forced. Raises what UNREADABLE has where it cannot be
+    decoded.
     """
     if forced is None:
         with Image.open(io.BytesIO(content)) as picture:
@@ -95,10 +103,5 @@ def read_image(path: Path) -> np.ndarray:
         raise UserError(f"there is no image {path}.") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder; an image file was expected.") from None
-    except (
-        UnidentifiedImageError,
-        OSError,
-        ValueError,
-        Image.DecompressionBombError,
-    ) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path} cannot be read as an image: {error}") from None

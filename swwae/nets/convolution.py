@@ -60,6 +60,18 @@ def converted(
     return result, changed
 
 
+def converted_from(
+    source: Path, wanted: building.Shapes, transposed: set[str]
+) -> tuple[caffe_pb2.NetParameter, list[str]]:
+    """Returns as `converted` does of the weights in a file, which its UserError
+    names."""
+    classifier = weights.load(source)
+    try:
+        return converted(classifier, wanted, transposed)
+    except UserError as error:
+        raise UserError(f"{relative(source)}: {error}") from error
+
+
 def transposed_layers(net: str) -> set[str]:
     """Returns the inner products of a network's classifier that store their weights
     transposed."""
@@ -87,11 +99,12 @@ def convert_file(net: str, source: Path, out: Path) -> tuple[str, list[str]]:
     """Writes a weights file for deploy_conv.prototxt.
 
     source: the classifier's weights. Returns what was written, in words, and the layers
-    that are convolutions now. Raises UserError where files are missing or not of this
-    network.
+    that are convolutions now. Raises UserError where files are missing, not finite
+    or not of this network.
     """
     path = network_file(net)
     wanted = building.parameter_shapes(path)
-    result, changed = converted(weights.load(source), wanted, transposed_layers(net))
+    result, changed = converted_from(source, wanted, transposed_layers(net))
+    weights.require_finite(result, source)
     weights.save(result, out)
     return f"{len(result.layer)} layers for {relative(path)}", changed

@@ -5,14 +5,14 @@ of Caffe's two older formats (`layers`, four-dimensional blobs) are read alike.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 import numpy as np
 from caffe.proto import caffe_pb2
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from generator.errors import UserError
 from generator.layers import shape_text
@@ -22,6 +22,17 @@ from swwae.base.project import relative
 from swwae.nets import weight_files
 
 Shape = tuple[int, ...]
+
+
+class NotFinite(UserError):
+    """A layer's parameters, in a file of weights, hold a nan or an infinity."""
+
+    def __init__(self, layer: str, path: Path) -> None:
+        super().__init__(
+            f"layer {layer} of {relative(path)} holds numbers that are not finite: the"
+            " training that left them diverged."
+        )
+
 
 Shapes = Mapping[str, list[Shape]]
 """Layer -> the shapes of its parameters."""
@@ -57,6 +68,12 @@ def load(path: Path) -> caffe_pb2.NetParameter:
             f"{relative(path)} has no layers: it is another kind of file than a"
             " .caffemodel, such as a .solverstate or an .onnx."
         )
+    names = [network.name, *(layer.name for layer in _layers(network))]
+    if not all(isinstance(name, str) for name in names):  # bytes: no UTF-8
+        raise UserError(
+            f"{relative(path)} is damaged: the name of a layer is no text; get the file"
+            " again."
+        )
     drop_tied(network)
     for name, parameters in blobs(network).items():
         for blob in parameters:
@@ -80,10 +97,14 @@ def drop_tied(network: caffe_pb2.NetParameter) -> None:
 
 def blobs(network: caffe_pb2.NetParameter) -> dict[str, list]:
     """Returns layer -> its BlobProtos, of layers that have any, in the file's order."""
-    layers = network.layer or [
+    layers = _layers(network)
+    return {layer.name: list(layer.blobs) for layer in layers if layer.blobs}
+
+
+def _layers(network: caffe_pb2.NetParameter) -> Sequence[Message]:
+    return network.layer or [
         layer.layer if layer.HasField("layer") else layer for layer in network.layers
     ]  # the oldest format, V0, has a layer in each of its layers
-    return {layer.name: list(layer.blobs) for layer in layers if layer.blobs}
 
 
 def shape(blob) -> Shape:
@@ -220,12 +241,9 @@ def require_all(
 
 
 def require_finite(network: caffe_pb2.NetParameter, path: Path) -> None:
-    """Raises UserError where weights hold a nan or an infinity."""
+    """Raises NotFinite where weights hold a nan or an infinity."""
     if layer := not_finite(network):
-        raise UserError(
-            f"layer {layer} of {relative(path)} holds numbers that are not finite: the"
-            " training that left them diverged."
-        )
+        raise NotFinite(layer, path)
 
 
 def _fits(blob, wanted: Shape) -> bool:

@@ -68,7 +68,8 @@ class Stage:
         before = number(self.status.get("seconds"))
         if self.state != "running" or self.curves.began is None:
             return before
-        return (before or 0) + (datetime.now(UTC) - self.curves.began).total_seconds()
+        session = (datetime.now(UTC) - self.curves.began).total_seconds()
+        return (before or 0) + max(0, session)  # less than 0: the clock was set back
 
     @property
     def command(self) -> str:
@@ -141,7 +142,7 @@ def _stages(chains: dict[Run, list[Run]], notices: list[str]) -> dict[Run, Stage
     stages: dict[Run, Stage] = {}
     for run in runs:
         try:
-            status = run.status()
+            status = run.status(of_any_types=True)
         except UserError as error:
             notices.append(str(error))
             continue

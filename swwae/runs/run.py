@@ -12,6 +12,7 @@ the same run are equal. This is the one place for these paths.
 
 import json
 import os
+import platform
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -37,6 +38,9 @@ STAGES = {stage.number: stage.trains for stage in recipe.STAGES.values()}
 """What each stage does, in words (Section 4.1)."""
 
 STATES = ("running", "finished", "interrupted", "failed")
+
+MOST_SECONDS = 1e12
+"""That a status may say."""
 
 
 class DamagedStatus(UserError):
@@ -156,9 +160,11 @@ class Run:
 
     # --- what is known about it
 
-    def status(self) -> dict[str, Any]:
+    def status(self, of_any_types: bool = False) -> dict[str, Any]:
         """Returns what status.json says; {} where the run has never been started.
 
+        of_any_types: whatever it says beside state and iterations, for who only shows
+        it.
         A run that says "running" and that no program holds was killed: its state is
         given as "interrupted". Raises DamagedStatus where the file is no status, and
         UserError where it cannot be read.
@@ -166,8 +172,8 @@ class Run:
         path = self.status_file
         try:
             status = json.loads(path.read_text(encoding="utf-8"))
-            if not _is_status(status):
-                raise ValueError("it lacks the stage's state or iterations")
+            if fault := _fault(status, of_any_types):
+                raise ValueError(fault)
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -199,17 +205,32 @@ class Run:
         self._lock_file.touch()
         try:
             with locked(self._lock_file):
-                self._lock_file.write_text(str(os.getpid()))
+                self._lock_file.write_text(f"{os.getpid()} on {platform.node()}")
                 try:
                     yield
                 finally:
                     self._remove_if_unused()
         except Held:
             raise UserError(
-                f"{self.title} is being run already, by process"
-                f" {self._lock_file.read_text()}; its log is"
+                f"{self.title} is being run already, by {self._holder()}; its log is"
                 f" {project.relative(self.log)}."
             ) from None
+
+    def _holder(self) -> str:
+        """Returns in words who holds the run, as far as that is known."""
+        try:
+            number, _, machine = self._lock_file.read_text().partition(" on ")
+        except OSError:
+            number = ""
+        if not number.isdecimal():
+            return "another process"
+        here = machine == platform.node()
+        if here and not Path(f"/proc/{number}").exists():
+            return (
+                f"Caffe, which is about to end, as process {number} has, which started"
+                " it"
+            )
+        return f"process {number}" + ("" if here else f" on {machine}")
 
     def _remove_if_unused(self) -> None:
         """A refused run leaves no folder behind that says nothing."""
@@ -234,9 +255,40 @@ class Run:
         return [*before.missing(), before]
 
 
-def _is_status(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and value.get("state") in STATES
-        and isinstance(value.get("iterations"), int)
-    )
+def _fault(value: Any, of_any_types: bool) -> str | None:
+    """Returns why a JSON value is no status; None where it is one."""
+    if not isinstance(value, dict):
+        return "it is no object"
+    needed = ("state", "iterations")
+    if not value.keys() >= set(needed):
+        return "it lacks the stage's state or iterations"
+    for name in needed if of_any_types else value:
+        if not is_fit(name, value[name]):
+            return f"it says {json.dumps(value[name])[:60]} for {name}"
+    return None
+
+
+def is_fit(name: str, value: Any) -> bool:
+    """Tells whether a status may say so for a name: whatever nobody computes with is
+    free."""
+    match name:
+        case "state":
+            return isinstance(value, str) and value in STATES
+        case "iterations":
+            return _is_count(value)
+        case "max_iter" | "seed":
+            return value is None or _is_count(value)
+        case "seconds":
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            return value is None or (is_number and 0 <= value <= MOST_SECONDS)
+        case "command" | "data":
+            return isinstance(value, list) and all(isinstance(v, str) for v in value)
+        case "resumed_from":
+            return isinstance(value, list) and all(map(_is_count, value))
+        case "earlier_sessions":
+            return isinstance(value, list)
+    return True
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

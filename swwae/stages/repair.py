@@ -9,7 +9,7 @@ import numpy as np
 from generator.errors import UserError
 from swwae.base.project import ROOT
 from swwae.nets import building, network, weights
-from swwae.runs.run import DamagedStatus, Run
+from swwae.runs.run import DamagedStatus, Run, is_fit
 from swwae.stages import changes, snapshots
 from swwae.stages.status import Status, file_record, log_results
 
@@ -70,7 +70,11 @@ def _status(run: Run, command: str) -> Status:
         "seconds": 0.0,
         "peak_memory_bytes": None,
     }
-    status |= {k: said[k] for k, kind in KEPT.items() if isinstance(said.get(k), kind)}
+    status |= {
+        k: said[k]
+        for k, kind in KEPT.items()
+        if isinstance(said.get(k), kind) and is_fit(k, said[k])
+    }
     records = {name: changes.recorded_file(said.get(name)) for name in RECORDS}
     status |= {name: record for name, record in records.items() if record}
     if run.stage == 0 and "weights_in" in said and said["weights_in"] is None:

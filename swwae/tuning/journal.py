@@ -138,7 +138,7 @@ def _read_object(path: Path) -> dict:
         if not isinstance(content, dict):
             raise ValueError("it is no object")
         return content
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
 
 

@@ -1,5 +1,7 @@
 """Locks: one process at a time, and none that outlives its process."""
 
+import fcntl
+import os
 import subprocess
 import sys
 import time
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from swwae.base.locks import Held, is_locked, locked
+from swwae.base.locks import Held, descriptors, is_locked, locked
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
@@ -93,3 +95,42 @@ def test_nothing_cannot_be_locked(tmp_path):
     assert not is_locked(tmp_path / "nothing")
     with pytest.raises(FileNotFoundError), locked(tmp_path / "nothing"):
         raise AssertionError("it is not there")
+
+
+def test_a_program_that_inherits_it_holds_it_on(path):
+    with locked(path):
+        sleeper = subprocess.Popen(["sleep", "60"], pass_fds=descriptors())
+    assert descriptors() == ()
+    try:
+        assert is_locked(path)
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+    assert not is_locked(path)
+
+
+def test_a_file_is_open_for_writing_as_nfs_wants_it(path):
+    with locked(path):
+        (descriptor,) = descriptors()
+        mode = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
+        assert mode == (os.O_RDONLY if path.is_dir() else os.O_RDWR)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_what_was_removed_before_it_was_locked_is_not_held(path, wait, monkeypatch):
+    """Or a second one could lock what stands there then."""
+    flock, made_anew = fcntl.flock, []
+
+    def too_late(descriptor: int, operation: int) -> None:
+        if not made_anew:
+            made_anew.append(path.rename(path.with_name("removed")))
+            path.mkdir() if path.with_name("removed").is_dir() else path.touch()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", too_late)
+    if wait:
+        with locked(path, wait=True):
+            assert is_locked(path)
+    else:
+        with pytest.raises(Held), locked(path):
+            raise AssertionError("it is held under another name")

@@ -168,3 +168,12 @@ def test_caffe_computes_after_a_fork_though_it_had_threads(engine, tmp_path):
         timeout=100,
     )
     assert done.stdout == "True 16\n", done.stderr
+
+
+def test_a_parent_that_ended_before_its_child_asked_is_noticed():
+    asked = "import os; from swwae.base.processes import end_with_parent as end;"
+    for parent, code in (("os.getppid()", 0), ("1 + os.getppid()", -signal.SIGKILL)):
+        done = subprocess.run(
+            [sys.executable, "-c", f"{asked} end(parent={parent})"], cwd=ROOT
+        )
+        assert done.returncode == code

@@ -121,6 +121,7 @@ GOOD = idx_bytes((4, 2), [1, 2, 3, 4, 5, 6, 7, 8])
         (GOOD + b"\0\0", "promises 20 bytes, found 2 more"),
         (idx_bytes((0, 28, 28), []), "is empty: its dimensions are 0 × 28 × 28"),
         (idx_bytes((2**32 - 1,) * 3, [1]), "truncated"),
+        (idx_bytes((1,) * 65, [1]), "damaged: its header announces 65 dimensions"),
         (gzip.compress(GOOD)[:-9], "damaged gzip"),
         (gzip.compress(GOOD)[:-4] + b"\1\1\1\1", "damaged gzip"),
         (gzip.compress(GOOD)[:6] + b"\xff" * 30, "damaged gzip"),

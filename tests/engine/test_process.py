@@ -1,13 +1,17 @@
 """The watch over `caffe train`, with a program that says what Caffe would."""
 
 import io
+import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from swwae.base.locks import is_locked
+from swwae.base.project import ROOT
 from swwae.engine import process
 from swwae.engine.log import NotFinite
 from swwae.engine.progress import Progress
@@ -19,6 +23,7 @@ FINITE = [
     f"{PREFIX}    Train net output #0: dec:loss@conv1_2 = 5 (* 0.5 = 2.5 loss)",
     f"{PREFIX}Iteration 0, lr = 0.1",
 ]
+LAST = f"{PREFIX}Wrote the whole of x.solverstate"
 
 
 def train(
@@ -117,3 +122,63 @@ def test_no_fault_where_it_ended_well(tmp_path):
     assert train(tmp_path, FINITE, "") == process.Outcome(
         seconds=pytest.approx(0, abs=30)
     )
+
+
+LIMITED = f"""
+import io, resource, sys
+from pathlib import Path
+from swwae.engine import process
+from swwae.engine.progress import Progress
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+program = "for line in {[FINITE[0]] * 99 + [LAST]!r}: print(line)"
+outcome = process.train(
+    [sys.executable, "-c", program],
+    Path(sys.argv[1]),
+    Progress("a stage", 100, None, io.StringIO()),
+    print,
+)
+assert outcome.code == 0
+"""
+
+
+def test_a_disk_that_is_full_costs_lines_of_the_log_alone(tmp_path):
+    """Here a limit of the file's size does."""
+    log = tmp_path / "train.log"
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, log], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout == f"{ROOT}/x.solverstate\n", done.stderr
+    assert log.stat().st_size == 1000
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from swwae.base.locks import locked
+from swwae.engine import process
+process.end_with_parent = lambda **_: None  # as if the signal had not come yet
+with locked(Path(sys.argv[1])), process.running(["sleep", "60"]) as child:
+    print(child.pid, flush=True)
+    child.wait()
+"""
+
+
+def test_what_outlives_a_killed_run_holds_its_lock(tmp_path):
+    """Or the next one would write beside it."""
+    (tmp_path / ".lock").touch()
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path / ".lock"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as run:
+        child = int(run.stdout.readline())
+        run.kill()
+    try:
+        assert is_locked(tmp_path / ".lock")
+    finally:
+        os.kill(child, signal.SIGKILL)
+    end = time.monotonic() + 10
+    while is_locked(tmp_path / ".lock"):
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -1,6 +1,9 @@
 """A training's progress: a table, or a block on a screen."""
 
 import io
+import math
+
+import pytest
 
 from swwae.engine.log import Output
 from swwae.engine.progress import Block, Progress
@@ -39,3 +42,15 @@ def test_a_screen_is_refreshed():
     )  # from the last of three losses to the head
     assert "500 of 1,000 (50%), 12.5 it/s, 800 images/s" in second
     assert "x 0.0001 = 0.006125" in second
+
+
+@pytest.mark.parametrize("rate", [-12.5, 0.0, math.inf, math.nan])
+def test_a_rate_of_a_clock_that_was_set_back_is_not_shown(rate):
+    for stream in (io.StringIO(), Screen()):
+        progress = Progress("stage 4", 1000, 64, stream)
+        for iteration in (0, 500):
+            progress.show(Block(iteration, 0.357, rate, OUTPUTS))
+        progress.end()
+        last = stream.getvalue().splitlines()[-4 if stream.isatty() else -1]
+        shown = "500 of 1,000 (50%), 0:00 left" if stream.isatty() else " -      0:00 "
+        assert shown in last

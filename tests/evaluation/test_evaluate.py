@@ -309,8 +309,13 @@ def test_weights_that_diverged_have_no_errors(variant, layer, blob, weights, tmp
     """Numbers that compare with none would be no error at all."""
     given = caffe_pb2.NetParameter.FromString(weights(variant).read_bytes())
     (found,) = [la for la in given.layer if la.name == layer]
+    path = tmp_path / "diverged.caffemodel"
     found.blobs[0].data[0] = float("nan")
-    path = tmp_path / "nan.caffemodel"
+    path.write_bytes(given.SerializeToString())
+    with pytest.raises(UserError, match=f"layer {layer} of {path} holds numbers"):
+        Model("vgg8", variant, None, path)
+    for number in range(len(found.blobs[0].data)):
+        found.blobs[0].data[number] = (-1) ** number * 3e38
     path.write_bytes(given.SerializeToString())
     model = Model("vgg8", variant, None, path)
     with pytest.raises(UserError, match=f"'{blob}' that are not finite"):

@@ -267,6 +267,9 @@ def test_results_are_written_with_what_they_are_of(plan):
     assert content["iterations_at_most"] is None and content["warnings"] == []
     assert len(rows) == len(plan.measurements())
     assert seconds_before(plan) == 15.5
+    for damaged in ("[" * 5000, '{"seconds": 1' + "0" * 400 + "}", "[]", ""):
+        (plan.out / "results.json").write_text(damaged)
+        assert seconds_before(plan) == 0.0
 
 
 def test_a_trial_s_tables_say_so():

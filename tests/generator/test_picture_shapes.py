@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from generator import source
+from generator.layers import Layer
 
 PIXELS = {
     "grey": np.arange(63, dtype=np.uint8).reshape(9, 7),
@@ -34,3 +35,13 @@ def test_what_is_no_picture_has_no_shape(without, monkeypatch):
     if without:
         monkeypatch.setitem(sys.modules, "cv2", None)
     assert source._decoded_shape(b"no picture", {}) is None
+
+
+@pytest.mark.parametrize("name", ["a\0.png", "none.png", "broken.png"])
+def test_a_list_whose_first_picture_cannot_be_read_tells_no_shape(name, tmp_path):
+    content = cv2.imencode(".png", PIXELS["colour"])[1].tobytes()
+    (tmp_path / "broken.png").write_bytes(content.replace(b"IHDR", b"IHDX"))
+    (tmp_path / "list.txt").write_text(f"{name} 0\n")
+    fields = {"source": str(tmp_path / "list.txt"), "root_folder": f"{tmp_path}/"}
+    layer = Layer("d", "ImageData", (), ("data",), {"image_data_param": fields})
+    assert source.image_shape(layer) is None

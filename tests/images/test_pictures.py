@@ -1,4 +1,4 @@
-"""Image files of more than 8 bits."""
+"""Image files of more than 8 bits, and broken ones."""
 
 import cv2
 import numpy as np
@@ -49,3 +49,14 @@ def test_files_of_floats(tmp_path):
 def test_arrays_of_other_types_are_told_how_they_are_made_to_fit(kind, mend):
     with pytest.raises(UserError, match=f"image 0 is of type {kind}; .*{mend}"):
         planes([GREY.astype(kind)], read_image)
+
+
+def test_a_png_whose_chunks_are_broken_is_a_sentence(tmp_path):
+    """Pillow raises SyntaxError."""
+    path = tmp_path / "x.png"
+    cv2.imwrite(str(path), COLOUR)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IDAT") - 1] = 1  # its length: the next begins in it
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="cannot be read as an image: broken PNG file"):
+        read_image(path)

@@ -87,3 +87,15 @@ def test_a_networks_name_makes_it_nothing_else(name, tmp_path):
     path = tmp_path / "x.pth"
     path.write_bytes(network.SerializeToString())
     assert weights.read(path)["fc"][0].tolist() == [1]
+
+
+@pytest.mark.parametrize("place", ["the network", "a layer", "an older layer"])
+def test_names_that_are_no_text_are_damage(place, tmp_path):
+    network = caffe_pb2.NetParameter(name="name" if place == "the network" else "x")
+    layers = network.layers if place == "an older layer" else network.layer
+    layers.add(name="x" if place == "the network" else "name").blobs.add()
+    content = network.SerializeToString().replace(b"name", b"n\xffme")
+    path = tmp_path / "x.caffemodel"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="the name of a layer is no text; get the file"):
+        weights.load(path)

@@ -47,6 +47,18 @@ def test_a_session_without_a_zone_or_with_an_endless_rate(tmp_path):
         assert stage.curves.rate is None and stage.seconds_left is None
 
 
+def test_a_session_that_began_after_the_clock_was_set_back(tmp_path):
+    run = Run("vgg8", "baseline", 0, root=tmp_path)
+    with run.locked():
+        write(run, "running", max_iter=1000, seconds=60.0)
+        began = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+        lines = "".join(log_lines(i, 2, rate) for i, rate in ((0, 1), (20, -5)))
+        run.log.write_text(f"{SEPARATOR}{began} caffe train\n{lines}")
+        (stage,) = collect([tmp_path / "vgg8/baseline"]).stages
+        assert stage.seconds == 60.0
+        assert stage.iterations == 20 and stage.seconds_left is None
+
+
 def test_a_damaged_stage_is_named_and_the_others_are_shown(tmp_path, swwae):
     (swwae[1].folder / "status.json").write_text("[" * 200_000)
     (swwae[2].folder / "status.json").unlink()

@@ -1,6 +1,8 @@
 """Which runs there are, where they live, and what precedes them."""
 
 import json
+import os
+import platform
 
 import pytest
 
@@ -89,8 +91,51 @@ def test_a_run_that_nothing_holds_was_interrupted():
 
 
 @pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (f"{os.getpid()} on {platform.node()}", f"by process {os.getpid()};"),
+        (f"{os.getpid()} on elsewhere", f"by process {os.getpid()} on elsewhere;"),
+        (f"4194305 on {platform.node()}", "by Caffe, .* as process 4194305 has,"),
+        ("", "by another process;"),
+    ],
+)
+def test_who_holds_a_run_is_said(said, words):
+    run = Run("vgg16", "swwae-all", 4)
+    with run.locked():
+        (run.folder / ".lock").write_text(said)
+        with pytest.raises(UserError, match=words), run.locked():
+            raise AssertionError("two hold it")
+
+
+@pytest.mark.parametrize(
     "text",
-    ['{"state": "runn', "{}", "[]", '{"state": 1}', '{"state": "finished"}', "\x00"],
+    [
+        *(
+            '{"state": "runn',
+            "{}",
+            "[]",
+            '{"state": 1}',
+            '{"state": "finished"}',
+            "\x00",
+        ),
+        *("[" * 5000, '{"state": [], "iterations": 1}'),
+        *(
+            f'{{"state": "finished", "iterations": {number}}}'
+            for number in ("true", "-1", "1.5", "null")
+        ),
+        *(
+            f'{{"state": "finished", "iterations": 1, "{name}": {value}}}'
+            for name, value in {
+                "command": '[["x"]]',
+                "data": "[1]",
+                "resumed_from": "null",
+                "earlier_sessions": "1",
+                "seconds": "1e999",
+                "max_iter": '"1"',
+                "seed": "0.5",
+            }.items()
+        ),
+    ],
 )
 def test_a_damaged_status_names_what_mends_it(text):
     run = Run("vgg16", "swwae-all", 4)

@@ -1,5 +1,6 @@
 """Snapshots that are whole, damaged, unfinished, or more than are kept."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -46,6 +47,16 @@ def test_caffe_writes_the_checksum_that_is_read_here(folder):
         assert checksums.check(file) is None
     assert not list((folder / "run").glob("*.part"))
     assert snapshots.newest_whole(folder / "run", {}) == (LAST, [])  # stock Caffe's
+
+
+def test_the_newest_is_of_the_last_iteration_whatever_the_clock_was(folder):
+    for path in (folder / "run").glob(f"*_iter_{LAST}.*"):
+        os.utime(path, (0, 0))
+    for path in (folder / "run").glob(f"*_iter_{BEFORE}.*"):
+        os.utime(path, (2**33, 2**33))
+    assert snapshots.newest_whole(folder / "run", {}) == (LAST, [])
+    snapshots.prune(folder / "run", keep=1)
+    assert snapshots.iterations(folder / "run") == [LAST]
 
 
 def flip(path: Path) -> None:

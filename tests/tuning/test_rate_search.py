@@ -5,10 +5,12 @@ import math
 
 import pytest
 
+from generator.errors import UserError
 from swwae.engine.trial import Reconstruction
 from swwae.tuning import display
 from swwae.tuning.display import SearchDisplay
 from swwae.tuning.grid import Grid, untried_factors
+from swwae.tuning.journal import Journal, RateSearch
 from swwae.tuning.losses import LossRecord
 from swwae.tuning.points import LossChange, Point, choose_factor
 from swwae.tuning.search import RunningTrial
@@ -135,3 +137,14 @@ def test_on_a_terminal_what_runs_is_below_the_rows(monkeypatch):
     *_, row, state, end = stream.getvalue().split("\n")
     assert "x 2.2" in row and end == ""
     assert state.startswith("x 4.6: 1 of 40; 2 more, ") and "left at most" in state
+
+
+def test_what_is_nested_deeper_than_python_reads_is_damaged(tmp_path):
+    search = RateSearch("vgg8", "swwae-layerwise", 2, root=tmp_path)
+    weights = tmp_path / "x.caffemodel"
+    weights.touch()
+    journal = Journal(search, 2000, 1, weights, [1, 2])
+    search.folder.mkdir(parents=True)
+    (search.folder / "search.json").write_text("[" * 5000)
+    with pytest.raises(UserError, match="search.json is damaged .*--force starts"):
+        journal.read_points()
