@@ -105,7 +105,7 @@ class Session:
         self._process.wait()
 
     def _look(self) -> None:
-        """Notes when it trains: while it has a caffe, the log ends with its own part."""
+        """Notes when it trains: while it has a caffe, the log ends with its part."""
         if self.trained_after is None and self.caffe() is not None:
             if last_iteration(self._run, own=True) is not None:
                 self.trained_after = monotonic() - self._began
