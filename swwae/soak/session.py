@@ -71,14 +71,8 @@ class Session:
         return self._process.poll()
 
     def caffe(self) -> int | None:
-        """Returns the process of its caffe; None where there is none."""
-        for child in _children(self.pid):
-            try:
-                if Path(f"/proc/{child}/comm").read_text() == "caffe\n":
-                    return child
-            except OSError:  # ended meanwhile
-                continue
-        return None
+        """Returns the process of its `caffe train`; None where there is none."""
+        return next(filter(_trains, _children(self.pid)), None)
 
     def send(self, number: int) -> None:
         """Sends a signal to run_stage.sh alone."""
@@ -150,6 +144,15 @@ def _begin() -> None:
     Ctrl-C."""
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _trains(pid: int) -> bool:
+    """Tells whether a process is `caffe train`, and not what asks for its version."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:  # ended meanwhile
+        return False
+    return words[0].endswith(b"/caffe") and words[1:2] == [b"train"]
 
 
 def _children(pid: int) -> list[int]:

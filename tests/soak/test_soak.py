@@ -14,7 +14,7 @@ from swwae.runs.run import Run
 from swwae.soak import faults, ground
 from swwae.soak.comparison import compare, differing_bits
 from swwae.soak.faults import FAULTS, WORDS, left_out
-from swwae.soak.session import last_iteration, last_sentence
+from swwae.soak.session import Session, last_iteration, last_sentence
 from swwae.stages import snapshots
 from tests.helpers.tiny_project import Project
 
@@ -155,6 +155,24 @@ def test_an_iteration_counts_for_the_session_whose_log_it_is_in(tmp_path):
         log.write(f"{SEPARATOR}two\n")
     assert last_iteration(run) == 40
     assert last_iteration(run, own=True) is None
+
+
+@pytest.mark.parametrize(
+    ("program", "word", "trains"),
+    [("/bin/sleep", "5", False), ("/bin/sh", "train", True)],
+)
+def test_a_session_s_caffe_is_the_one_that_trains(tmp_path, program, word, trains):
+    """Not the one that is asked for its version before."""
+    (tmp_path / "caffe").symlink_to(program)
+    (tmp_path / "train").write_text("sleep 5")
+    run = Run("vgg8", "baseline", 0, root=tmp_path)
+    command = ["sh", "-c", f"cd {tmp_path}; {tmp_path}/caffe {word}; true"]
+    session = Session(run, command, tmp_path / "said")
+    try:
+        session.wait(0.5)
+        assert (session.caffe() is not None) == trains
+    finally:
+        session.close()
 
 
 def test_the_last_sentence_is_an_error_where_there_is_one():
