@@ -169,7 +169,7 @@ def test_a_session_s_caffe_is_the_one_that_trains(tmp_path, program, word, train
     command = ["sh", "-c", f"cd {tmp_path}; {tmp_path}/caffe {word}; true"]
     session = Session(run, command, tmp_path / "said")
     try:
-        session.wait(0.5)
+        session.wait(1.5)
         assert (session.caffe() is not None) == trains
     finally:
         session.close()
