@@ -16,6 +16,7 @@ FLOORS = (
     "evaluation",
     "exchange",
     "experiments",
+    "soak",
     "figures",
     "tuning",
     "report",

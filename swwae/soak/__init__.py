@@ -1,0 +1,1 @@
+"""A soak: training through the stages while everything fails that can be made to."""
