@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 _CARD = re.compile(
-    r"GPU (?P<number>\d+): (?P<name>[^,]+)"
+    r"GPU (?P<number>\d{1,9}): (?P<name>[^,]+)"
     r"(?:, compute capability (?P<capability>\d+\.\d+))?"
-    r"(?:, (?P<megabytes>\d+) MB)?"
+    r"(?:, (?P<megabytes>\d{1,18}) MB)?"
     r"(?:, driver (?P<driver>[\w.]+))?"
     r"(?:, CUDA (?P<cuda>[\w.]+))?"
     r"(?:, cuDNN (?P<cudnn>[\w.]+))?"

@@ -110,17 +110,18 @@ Event = (
     | Fatal
 )
 
+_COUNT = r"(\d{1,18})"  # NumPy's int64 holds it
 _NUMBER = r"([-+]?(?:nan|inf|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?))"
 _PREFIX = re.compile(r"([IWEF])\d{4,8} [\d:.]+ +\d+ [^\]]+\] ")
 _ITERATION = re.compile(
-    rf"Iteration (\d+)(?: \({_NUMBER} iter/s, .*\))?, loss = {_NUMBER}$"
+    rf"Iteration {_COUNT}(?: \({_NUMBER} iter/s, .*\))?, loss = {_NUMBER}$"
 )
 _OUTPUT = re.compile(
-    rf" +(Train|Test) net output #(\d+): (.*) = {_NUMBER}"
+    rf" +(Train|Test) net output #{_COUNT}: (.*) = {_NUMBER}"
     rf"(?: \(\* {_NUMBER} = {_NUMBER} loss\))?$"
 )
-_RATE = re.compile(rf"Iteration (\d+), lr = {_NUMBER}$")
-_TESTING = re.compile(r"Iteration (\d+), Testing net \(#\d+\)$")
+_RATE = re.compile(rf"Iteration {_COUNT}, lr = {_NUMBER}$")
+_TESTING = re.compile(rf"Iteration {_COUNT}, Testing net \(#\d+\)$")
 _SNAPSHOT = re.compile(r"Wrote the whole of (.+)$")
 _ENDS = "Training ends: "
 _NOT_FINITE = re.compile(

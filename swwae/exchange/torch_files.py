@@ -100,7 +100,7 @@ def _fault(path: Path) -> str:
         start = 8 + int.from_bytes(file.read(8), "little")
         header = file.read(start - 8)
     end = start
-    with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    with suppress(ValueError, TypeError, LookupError, AttributeError, RecursionError):
         tensors = json.loads(header)
         tensors.pop("__metadata__", None)
         end += max(tensor["data_offsets"][1] for tensor in tensors.values())

@@ -116,3 +116,16 @@ def test_values_of_one_blob_are_numbered():
 def test_an_empty_log():
     log = read_lines([])
     assert len(log.loss[0]) == 0 and log.train == {} and log.test == {}
+
+
+def test_numbers_that_nobody_counts_to_are_none_of_an_event():
+    long = "9" * 5000
+    for line in (
+        f"Iteration {long}, lr = 0.1",
+        f"Iteration {'9' * 19} (1 iter/s, 1s/1 iters), loss = 1",
+        f"Iteration {long}, Testing net (#0)",
+        f"    Train net output #{long}: loss = 1",
+        f"GPU {long}: NVIDIA H200",
+    ):
+        assert parse_line(PREFIX + line) is None
+    read_lines(block(10**18 - 1, 1.0))

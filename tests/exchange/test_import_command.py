@@ -56,6 +56,14 @@ def test_a_type_that_numpy_has_not_is_said(tmp_path):
         read_state_dict(file).array("conv1_1.weight")
 
 
+def test_a_header_without_an_end_is_damage(tmp_path):
+    header = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0]}}'
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(UserError, match="its header is damaged; get the file again"):
+        read_state_dict(file)
+
+
 def test_without_torch_the_sentence_names_the_extra(tmp_path, monkeypatch):
     (tmp_path / "x.pth").write_bytes(b"\x80\x02.")
     monkeypatch.setitem(sys.modules, "torch", None)
