@@ -21,9 +21,9 @@ static Datum Raw(Bytes* bytes, bool floats, const std::string& payload) {
   datum.set_channels(bytes->ConsumeIntegralInRange(0, 3) < 3 ? 3 : Number(bytes));
   datum.set_height(bytes->ConsumeIntegralInRange(0, 3) < 3 ? 5 : Number(bytes));
   datum.set_width(bytes->ConsumeIntegralInRange(0, 3) < 3 ? 7 : Number(bytes));
-  const int64_t count = std::max(0, datum.channels()) * int64_t(std::max(0, datum.height()))
-      * std::max(0, datum.width());
-  const int values = std::min<int64_t>(count, kMaxPixels) - bytes->ConsumeBool();
+  const double count = std::max(0., double(datum.channels()))
+      * std::max(0, datum.height()) * std::max(0, datum.width());
+  const int values = std::min<double>(count, kMaxPixels) - bytes->ConsumeBool();
   for (int i = 0; i < values && floats; ++i) {
     datum.add_float_data(payload.empty() ? i : payload[i % payload.size()]);
   }

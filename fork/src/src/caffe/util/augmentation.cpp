@@ -140,9 +140,14 @@ ImageView Augmentation::View(const Planes& image, const RandomNumbers& numbers) 
 static Planes Decoded(const Datum& datum, const TransformationParameter& param) {
   CHECK(!(param.force_color() && param.force_gray()))
       << "cannot set both force_color and force_gray";
-  const Planes image(1, param.force_color() || param.force_gray()
-      ? DecodeDatumToCVMat(datum, param.force_color())
-      : DecodeDatumToCVMatNative(datum));
+  Planes image(1);
+  try {
+    image[0] = param.force_color() || param.force_gray()
+        ? DecodeDatumToCVMat(datum, param.force_color())
+        : DecodeDatumToCVMatNative(datum);
+  } catch (const cv::Exception&) {
+    // Of some bytes, as none at all, or of sizes beyond its limits, OpenCV says it so.
+  }
   CHECK(image[0].data) << "A Datum of label " << datum.label() << " says that it is "
       << "encoded, but its " << datum.data().size() << " bytes are no image that "
       << "OpenCV can decode: make the database anew without it.";
