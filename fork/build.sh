@@ -20,7 +20,7 @@ our_tests=augmentation,depooling_layer,safe_inv_layer,image_output_layer
 our_tests+=,channel_layout,equal_patches,gaussian_noise_layer,parallel_layers
 our_tests+=,dnnl_convolution_layer,algorithm_cache,net_memory,gpu_math,loss_functors
 our_tests+=,loss_sum,parameter_update,prefetched_batches,exact_resume,thread_waiting
-our_tests+=,faults
+our_tests+=,faults,geometry_check
 used_tests=accuracy_layer,blob,common,concat_layer,convolution_layer,data_layer
 used_tests+=,data_transformer,db,deconvolution_layer,eltwise_layer
 used_tests+=,euclidean_loss_layer,filler,flatten_layer,gradient_based_solver
@@ -31,7 +31,8 @@ used_tests+=,solver_factory,split_layer,syncedmem,upgrade_proto,util_blas
 
 usage() {
   cat <<'END'
-usage: fork/build.sh [--cuda] [--tests[=ours|used|all|gpu]] [--sanitize] [--clean] [--fetch]
+usage: fork/build.sh [--cuda] [--tests[=ours|used|all|gpu]] [--sanitize[=fuzz]]
+                     [--clean] [--fetch]
 
 Builds the patched Caffe and installs it to build/caffe: bin/, lib/, python/caffe.
 
@@ -45,6 +46,8 @@ Builds the patched Caffe and installs it to build/caffe: bin/, lib/, python/caff
   --sanitize       build library and tests (`ours` unless --tests says which) with
                    gcc's sanitizers of addresses and of undefined behaviour instead,
                    and run them in one thread and in four; build/caffe stays as it is
+  --sanitize=fuzz  instead only build the fuzz targets, with clang, which it installs
+                   (fork/fuzz.sh builds and runs them)
   --clean          remove what was built before in the same way, except the download,
                    and start over
   --fetch          only install and download what a build takes, so that it can follow
@@ -87,7 +90,8 @@ for argument; do
     --tests=all) tests=all ;;
     --tests=gpu) tests=all gpu_tests=yes ;;
     --cuda) cuda=yes ;;
-    --sanitize) sanitize=yes ;;
+    --sanitize) sanitize=addresses ;;
+    --sanitize=fuzz) sanitize=fuzz ;;
     --clean) clean=yes ;;
     --fetch) fetch=yes ;;
     --help | -h) usage; exit ;;
@@ -107,11 +111,17 @@ if [ -n "$cuda" ]; then
 fi
 
 # A source of its own, too: what build/caffe was made from stays beside its objects.
+case $sanitize in
+  addresses) beside=-sanitized; : "${tests:=$our_tests}" ;;
+  fuzz) beside=-fuzz ;;
+esac
 if [ -n "$sanitize" ]; then
-  source+=-sanitized objects+=-sanitized log=$root/build/caffe-build-sanitized.log
-  tests_log+=-sanitized
-  : "${tests:=$our_tests}"
+  source+=$beside objects+=$beside log=$root/build/caffe-build$beside.log
+  tests_log+=$beside
 fi
+# The release that both Debian 12 and 13 have.
+clang=clang++-19
+[ "$sanitize" != fuzz ] || packages+=$'\nclang-19\nlibclang-rt-19-dev\nlibomp-19-dev'
 
 # Installs the Debian packages that the build needs, or says how to.
 install_packages() {
@@ -134,7 +144,9 @@ install_packages() {
 
 find_tools() {
   local tool
-  for tool in cmake flock g++ make patch protoc python3; do
+  local clang_too=''
+  [ "$sanitize" != fuzz ] || clang_too=$clang
+  for tool in cmake flock g++ make patch protoc python3 $clang_too; do
     command -v "$tool" >/dev/null ||
       fail 2 "the build tool $tool is not in PATH; install it and run this again."
   done
@@ -336,18 +348,25 @@ run_tests() {  # run_tests LOG WHAT
   grep -E '^\[(==========|  PASSED  )\]' "$1" | tail -n 2
 }
 
+# What one sanitizer's build has beside configure's own choices.
+configure_sanitized() {  # configure_sanitized FLAGS [OPTION...]
+  local flags=$1
+  shift
+  : >"$log"
+  python3 fork/prepare.py "$source" || exit
+  configure -DBUILD_only_tests="${tests#all}" -DBUILD_python=OFF -DBUILD_python_layer=OFF \
+    -DCMAKE_CXX_FLAGS_RELEASE="-O1 -g1 -fno-omit-frame-pointer $flags" "$@"
+}
+
 # Builds the tests with gcc's sanitizers and runs them.
 #
 # gcc puts the checks of addresses in before it makes vectors, and then makes none at
 # any -O: more than -O1 takes time and blurs what a finding says. A finding ends the
 # tests; with UBSAN_OPTIONS=halt_on_error=0 those of undefined behaviour are collected.
 # glog's DCHECKs and the standard library's assertions are in, too.
-sanitize() {
+sanitize_addresses() {
   local threads
-  python3 fork/prepare.py "$source" || exit
-  configure -DBUILD_only_tests="${tests#all}" \
-    -DBUILD_python=OFF -DBUILD_python_layer=OFF \
-    -DCMAKE_CXX_FLAGS_RELEASE="-O1 -g1 -fno-omit-frame-pointer -D_GLIBCXX_ASSERTIONS\
+  configure_sanitized "-D_GLIBCXX_ASSERTIONS\
  -fsanitize=address,undefined,float-cast-overflow -fsanitize-recover=undefined"
   run_make "compiling with sanitizers" test.testbin
   # What somebody has in the environment comes last, and wins.
@@ -358,6 +377,30 @@ sanitize() {
     echo "testing with sanitizers, OMP_NUM_THREADS=$threads"
     OMP_NUM_THREADS=$threads run_tests "$tests_log-$threads.log" \
       "the tests with sanitizers and OMP_NUM_THREADS=$threads"
+  done
+}
+
+# Builds fork/fuzz's targets, and Caffe for them: with libFuzzer, the sanitizers, and CHECKs
+# that throw (fuzz/refusal.hpp); DCHECKs, which a release has not, are out. Nothing can be
+# thrown out of OpenMP's regions: its pragmas are left aside.
+build_fuzz_targets() {
+  local target flags omp='-fopenmp-simd;-D_OPENMP=201811' libgomp
+  libgomp=$(g++ -print-file-name=libgomp.so)
+  flags="-DNDEBUG -D_GLIBCXX_ASSERTIONS -fsanitize=address,undefined,float-cast-overflow\
+ -fno-sanitize-recover=undefined -include \"$root/fork/fuzz/refusal.hpp\""
+  tests=common configure_sanitized "$flags -fsanitize=fuzzer-no-link" \
+    -DCMAKE_CXX_COMPILER="$clang" -DCMAKE_C_COMPILER="${clang/++/}" \
+    -DOpenMP_C_FLAGS="$omp" -DOpenMP_CXX_FLAGS="$omp" \
+    -DOpenMP_C_LIB_NAMES=gomp -DOpenMP_CXX_LIB_NAMES=gomp -DOpenMP_gomp_LIBRARY="$libgomp"
+  run_make "compiling for fuzzing" caffe
+  mkdir -p "$objects/fuzz"
+  for target in fork/fuzz/*.cpp; do
+    eval "$clang" -std=c++17 -O1 -g1 "$flags" -fsanitize=fuzzer '-DCPU_ONLY -DUSE_OPENCV \
+      -I"$source/include" -I"$source/src" -I"$objects/include" -I"$objects" -I/usr/include/opencv4 \
+      "$target" -o "$objects/fuzz/$(basename "$target" .cpp)" \
+      -L"$objects/lib" -Wl,-rpath,"$objects/lib" -lcaffe -lboost_system -lglog -lgflags \
+      -lprotobuf -lopencv_core "$libgomp"' >>"$log" 2>&1 ||
+      fail 1 "compiling $target failed: $(grep -m1 error "$log") The whole log: $log"
   done
 }
 
@@ -388,10 +431,10 @@ if [ -n "$fetch" ]; then
   python3 fork/prepare.py --fetch
   exit
 fi
-if [ -n "$sanitize" ]; then
-  sanitize
-  exit
-fi
+case $sanitize in
+  addresses) sanitize_addresses; exit ;;
+  fuzz) build_fuzz_targets; exit ;;
+esac
 
 wanted=$(python3 fork/prepare.py --fingerprint) || exit
 tools/venv.sh

@@ -302,6 +302,15 @@ def test_a_finding_is_a_failure_though_all_tests_pass(sanitized, finding):
     assert done.stderr.endswith("build/caffe-tests-sanitized-1.log\n")
 
 
+CLANG = ("clang-19", "libclang-rt-19-dev", "libomp-19-dev")
+
+
+def test_clang_is_asked_for_by_fuzzing_alone(project):
+    done = project.build("--sanitize=fuzz", user=1000)
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"run: sudo apt-get install {' '.join(CLANG)}\n")
+
+
 def test_sanitizers_get_the_persons_options_last(sanitized):
     sanitized.build("--sanitize", UBSAN_OPTIONS="halt_on_error=0")
     log = (sanitized.root / "build/caffe-tests-sanitized-4.log").read_text()

@@ -104,6 +104,11 @@ def deep_png() -> bytes:
             "its 8 bytes are no image that OpenCV can decode",
         ),
         (
+            [encoded_datum(b"")],
+            SETUP,
+            "its 0 bytes are no image that OpenCV can decode",
+        ),
+        (
             [caffe_pb2.Datum(data=b"123", channels=1, height=2, width=2)],
             SETUP,
             "has 1 x 2 x 2 (channels x height x width) pixels, but 3 values.",
