@@ -384,7 +384,7 @@ sanitize_addresses() {
 # that throw (fuzz/refusal.hpp); DCHECKs, which a release has not, are out. Nothing can be
 # thrown out of OpenMP's regions: its pragmas are left aside.
 build_fuzz_targets() {
-  local target flags omp='-fopenmp-simd;-D_OPENMP=201811' libgomp
+  local target flags omp=-D_OPENMP=201811 libgomp
   libgomp=$(g++ -print-file-name=libgomp.so)
   flags="-DNDEBUG -D_GLIBCXX_ASSERTIONS -fsanitize=address,undefined,float-cast-overflow\
  -fno-sanitize-recover=undefined -include \"$root/fork/fuzz/refusal.hpp\""

@@ -71,4 +71,12 @@ TEST_F(GeometryCheckTest, TestRefusesNoLabels) {
   EXPECT_DEATH(SetUpLayer(param), "Accuracy needs a label at least");
 }
 
+TEST_F(GeometryCheckTest, TestRefusesRatiosOfDropout) {
+  LayerParameter param;
+  param.set_name("drop");
+  param.set_type("Dropout");
+  param.mutable_dropout_param()->set_dropout_ratio(2);
+  EXPECT_DEATH(SetUpLayer(param), "Layer 'drop' has dropout_ratio: 2; it can be 0 to");
+}
+
 }  // namespace caffe
