@@ -64,9 +64,7 @@ def test_what_cannot_be_cut():
     net = tiny()
     net.layer[3].type = "GaussianNoise"  # after a Dropout that no loss needs
     fault = cutting.fault(net, losses, COUNTS)
-    assert (
-        fault == f"{IMAGE} needs the random numbers of pool, which follow those of drop"
-    )
+    assert f"{IMAGE} needs the random numbers of pool, which follow" in fault
     net.layer[2].bottom[0] = "dropped"
     assert cutting.fault(net, losses, COUNTS) is None
 
@@ -81,7 +79,7 @@ def test_cut_networks_train_to_the_same_bits(tmp_path, engine):
     net = network.read(whole / "net.prototxt")
     losses = cutting.losses(net)
     assert len(losses) == 3
-    # One decoder's layers are filled after another's: all have the same to begin with.
+    # All begin with the same weights: what fillers draw depends on the layers before.
     killed.write_solver(whole, random_seed=2)
     killed.train(whole, engine)
     (began,) = (whole / "run").glob(f"*_iter_{killed.ITERATIONS}.caffemodel")
