@@ -322,6 +322,9 @@ def _end(
                 for line in merged_log.lines(merged_log.merged(logs), heading)
             )
         status |= log_results(run.log)
+    if records := [gpu for part in plan.parts if (gpu := part.status().get("gpu"))]:
+        cards = {card["number"]: card for gpu in records for card in gpu["cards"]}
+        status["gpu"] = records[0] | {"cards": [cards[n] for n in sorted(cards)]}
     status["iterations"] = min(map(_done, plan.parts))
     if result.interrupted:
         record_end(run, status, "interrupted")
