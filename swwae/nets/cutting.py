@@ -86,15 +86,27 @@ def fault(
 
 
 def _needed(net: caffe_pb2.NetParameter, loss: str) -> list[int]:
-    """Returns the places of the layers that a loss depends on, in order."""
-    blobs: set[str] = set()
-    places = []
-    for place in reversed(range(len(net.layer))):
-        layer = net.layer[place]
-        if layer.name == loss or not blobs.isdisjoint(layer.top):
-            blobs.update(layer.bottom)
-            places.append(place)
-    return places[::-1]
+    """Returns the places of the layers that a loss depends on, in order: also of those
+    whose parameters one of them shares, as files of weights have these alone."""
+    wanted = {loss}
+    while True:
+        blobs: set[str] = set()
+        places = []
+        for place in reversed(range(len(net.layer))):
+            layer = net.layer[place]
+            if layer.name in wanted or not blobs.isdisjoint(layer.top):
+                blobs.update(layer.bottom)
+                places.append(place)
+        shared = {name for place in places for name in _names(net.layer[place])}
+        owners = {la.name for la in net.layer if not shared.isdisjoint(_names(la))}
+        if owners <= wanted:
+            return places[::-1]
+        wanted |= owners
+
+
+def _names(layer: caffe_pb2.LayerParameter) -> set[str]:
+    """Returns the names by which a layer's parameters may be shared."""
+    return {param.name for param in layer.param if param.name}
 
 
 def _is_trained(layer: caffe_pb2.LayerParameter, parameters: int) -> bool:

@@ -44,6 +44,17 @@ def test_what_is_left():
         assert list(layers[-1].bottom) == ["label", "mask"]
 
 
+def test_what_shares_its_parameters_keeps_their_owner():
+    """A file of weights has a ladder's noisy encoder by the clean one's names alone."""
+    net = tiny()
+    net.layer[2].param[0].name = "filters"
+    net.layer.add(name="noisy:conv1", type="Convolution", bottom=["data"], top=["n"])
+    net.layer[-1].param.add(name="filters")
+    net.layer.add(name=f"{IMAGE}2", type="EuclideanLoss", bottom=["n", "data"])
+    left = [layer.name for layer in cutting.cut(net, f"{IMAGE}2").layer]
+    assert left == ["data", "conv1", "noisy:conv1", f"{IMAGE}2", "unused"]
+
+
 def test_what_cannot_be_cut():
     losses = [IMAGE, DEEP]
     assert cutting.fault(tiny(), losses, COUNTS) is None
@@ -69,21 +80,26 @@ def test_what_cannot_be_cut():
     assert cutting.fault(net, losses, COUNTS) is None
 
 
-@pytest.mark.parametrize("engine", ["DNNL", "CAFFE"])
-def test_cut_networks_train_to_the_same_bits(tmp_path, engine):
+@pytest.mark.parametrize(
+    ("variant", "engine"),
+    [("swwae-layerwise", "DNNL"), ("swwae-layerwise", "CAFFE"), ("ladder", "DNNL")],
+)
+def test_cut_networks_train_to_the_same_bits(tmp_path, variant, engine):
     """With crops, mirrors and scales that are drawn, and tests in between."""
     whole = tmp_path / "whole"
     whole.mkdir()
-    text = killed.networks("swwae-layerwise")["pretrain"]
+    text = killed.networks(variant)["pretrain"]
     killed.write_network(text, whole)
     net = network.read(whole / "net.prototxt")
     losses = cutting.losses(net)
-    assert len(losses) == 3
+    assert len(losses) == (4 if variant == "ladder" else 3)
     # All begin with the same weights: what fillers draw depends on the layers before.
     killed.write_solver(whole, random_seed=2)
     killed.train(whole, engine)
     (began,) = (whole / "run").glob(f"*_iter_{killed.ITERATIONS}.caffemodel")
-    began = shutil.move(began, tmp_path / "began.caffemodel")
+    held = weights.load(began)  # without what a ladder's noisy encoder shares
+    began = tmp_path / "began.caffemodel"
+    weights.save(held, began)
     trained = {}
     for number, loss in enumerate([None, *losses]):
         folder = tmp_path / str(number)
