@@ -53,7 +53,6 @@ def main(arguments: list[str] | None = None) -> int:
         print_status(stage)
         return 0
     require_caffe()
-    from swwae.experiments.parallel_stage import train_in_parts
     from swwae.stages.initialise import initialise
     from swwae.stages.repair import repair
     from swwae.stages.train import train
@@ -65,6 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
             if not request.force:
                 repair(stage, request.command)
             if options.parallel is not None:
+                from swwae.experiments.parallel_stage import train_in_parts
+
                 return train_in_parts(stage, request, options.parallel or None)
             return (initialise if stage.stage == 1 else train)(stage, request)
     except BrokenPipeError:
