@@ -13,14 +13,14 @@ from math import prod
 
 from caffe.proto import caffe_pb2
 
-from swwae.bench.cost import (
+from swwae.bench.maths import MATHS
+from swwae.nets.cost import (
     MULTIPLYING,
     Shapes,
     multiply_adds,
     reached_by_losses,
     wanted_gradients,
 )
-from swwae.bench.maths import MATHS
 
 SHARING = ("Flatten", "Input", "Reshape", "Silence", "Split")
 """Layers that move nothing forward; of these, Split adds gradients up."""

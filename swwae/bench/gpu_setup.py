@@ -17,7 +17,6 @@ from generator.errors import UserError
 from swwae.base.files import require_file
 from swwae.base.project import relative
 from swwae.bench.contender import REFERENCE, Contender
-from swwae.bench.cost import Cost, step_cost
 from swwae.bench.floor import Work, at_batch, step_work
 from swwae.bench.job import Job, Refused
 from swwae.bench.maths import MATHS
@@ -34,6 +33,7 @@ from swwae.bench.network import (
 from swwae.bench.setup import NO_TORCH, write_weights
 from swwae.bench.worker import Worker, environment
 from swwae.nets import data_layers, network
+from swwae.nets.cost import Cost, step_cost
 from swwae.runs.run import Run
 
 GPU_ENGINES = ("caffe", "torch", "torch-compile")

@@ -5,11 +5,11 @@ from typing import Any
 
 from swwae.base.tables import columns
 from swwae.bench.contender import Contender, by_setting, fastest, speed_up
-from swwae.bench.cost import Cost
 from swwae.bench.floor import Work, floors
 from swwae.bench.gpu_setup import LAYOUTS, GpuComparison
 from swwae.bench.maths import MATHS
 from swwae.bench.table import difference_text
+from swwae.nets.cost import Cost
 
 HEAD = (
     *("", "ms", "range", "images/s", "TFLOP/s", "x floor", "x PyTorch"),

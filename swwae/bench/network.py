@@ -12,6 +12,7 @@ from swwae.base.arguments import INT32
 from swwae.base.files import whole_file
 from swwae.base.project import relative
 from swwae.nets import data_layers, network
+from swwae.nets.cost import loss_weight
 
 ENGINES = ("CAFFE", "DNNL")
 
@@ -216,13 +217,6 @@ def inputs_for(
                 values = (random.integers(256, size=size) - mean) * transform.scale
             inputs[top] = values.astype(np.float32)
     return inputs
-
-
-def loss_weight(layer: caffe_pb2.LayerParameter) -> float:
-    """Returns the weight of a layer's first top in the total loss; 0 of no loss."""
-    if layer.loss_weight:
-        return layer.loss_weight[0]
-    return float(layer.type.endswith("Loss") and bool(layer.top))
 
 
 def write(path: Path, message: caffe_pb2.NetParameter) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 from swwae.base.project import CAFFE, relative
 from swwae.base.provenance import host, versions
 from swwae.bench.contender import Contender, references, speed_up
-from swwae.bench.cost import Cost
 from swwae.bench.floor import Work, floors
 from swwae.bench.gpu_setup import LAYOUTS, GpuComparison
 from swwae.bench.gpu_table import step_floor, torch_reference
 from swwae.bench.maths import MATHS
 from swwae.bench.setup import Comparison, has_torch
 from swwae.bench.verdict import BOUND
+from swwae.nets.cost import Cost
 from swwae.runs.run import Run
 
 

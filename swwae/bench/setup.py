@@ -14,7 +14,6 @@ from generator.errors import UserError
 from swwae.base.files import require_file
 from swwae.base.project import relative
 from swwae.bench.contender import Contender
-from swwae.bench.cost import Cost, step_cost
 from swwae.bench.job import Job, Refused
 from swwae.bench.network import (
     ENGINES,
@@ -28,6 +27,7 @@ from swwae.bench.network import (
 )
 from swwae.bench.worker import Worker
 from swwae.nets import building, data_layers, network, weights
+from swwae.nets.cost import Cost, step_cost
 from swwae.runs.run import Run
 
 SIDES = {

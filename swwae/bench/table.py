@@ -10,7 +10,7 @@ from swwae.bench.contender import (
     setting_text,
     speed_up,
 )
-from swwae.bench.cost import Cost
+from swwae.nets.cost import Cost
 
 HEAD = (
     *("", "ms", "range", "images/s", "x CAFFE", "x PyTorch"),

@@ -29,7 +29,13 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
     variant = options.variant or DEFAULT_VARIANT
-    stage = Run(options.net, variant, options.stage, options.depth)
+    stage = Run(
+        options.net,
+        variant,
+        options.stage,
+        options.depth,
+        macro_layer=options.macro_layer,
+    )
     repeated = [a for a in arguments if a != "--force"]
     request = Request(
         command=stage.setting + shlex.join([f"tools/{PROGRAM}", *repeated]),
@@ -57,6 +63,10 @@ def main(arguments: list[str] | None = None) -> int:
         with stage.locked():
             if not request.force:
                 repair(stage, request.command)
+            if options.parallel is not None:
+                from swwae.experiments.parallel_stage import train_in_parts
+
+                return train_in_parts(stage, request, options.parallel or None)
             return (initialise if stage.stage == 1 else train)(stage, request)
     except BrokenPipeError:
         raise  # the reader of our output has gone: see base.program.run
@@ -122,6 +132,23 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="snapshots that stay while it trains; while another one is written, there"
         " are N + 1 (default: %(default)s)",
+    )
+    in_parts = parser.add_mutually_exclusive_group()
+    in_parts.add_argument(
+        "--parallel",
+        type=at_least(1),
+        nargs="?",
+        const=0,
+        metavar="N",
+        help="stage 2: train every macro-layer's decoder by itself, N at a time, with"
+        " the same result (default: one a core, or one on each GPU of --gpu)",
+    )
+    in_parts.add_argument(
+        "--macro-layer",
+        type=at_least(1),
+        metavar="N",
+        help="stage 2: train the decoder of macro-layer N alone, for another --parallel"
+        " to take up",
     )
     parser.add_argument(
         "--force", action="store_true", help="start over, replacing the run's folder"

@@ -4,6 +4,7 @@ log = read_log(Run("vgg16", "swwae-all", 4).log)
 iterations, values = log.train["dec:loss@conv4_3"]
 """
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -162,6 +163,23 @@ def parse_line(line: str) -> Event | None:
     if text == "Optimization stopped early.":
         return Stopped()
     return parse_card(text) if text.startswith("GPU ") else None
+
+
+TAIL = 1 << 16
+"""Bytes at a log's end that hold its last iteration."""
+
+
+def latest(path: Path) -> Iteration | None:
+    """Returns the last iteration that a log displays; None where there is none yet."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+            lines = file.read().decode("utf-8", errors="replace").split("\n")
+    except FileNotFoundError:
+        return None
+    # The last line may be half of one.
+    events = (parse_line(line) for line in reversed(lines[:-1]))
+    return next((event for event in events if isinstance(event, Iteration)), None)
 
 
 def fatal_messages(lines: Iterable[str]) -> list[str]:

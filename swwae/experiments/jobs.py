@@ -107,13 +107,16 @@ class Schedule:
         parallel: int,
         stream: TextIO | None = None,
         after_job: Callable[[], None] = lambda: None,
+        table: Callable[[Mapping[str, str]], Sequence[str]] | None = None,
     ) -> None:
         """parallel: commands that run at a time. stream: for progress, stdout where it
-        is None. after_job: is called after each."""
+        is None. after_job: is called after each. table: returns lines that are shown of
+        the jobs, given the state of each, a word; None: those that run are named."""
         self._jobs = {job.name: job for job in jobs}
         self._parallel = parallel
         self._display = Display(stream, SCREEN_INTERVAL, LINE_INTERVAL)
         self._after_job = after_job
+        self._table = table
         self._done: set[str] = set()
         self._update_done(set(self._jobs))
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -132,6 +135,15 @@ class Schedule:
     def remaining(self) -> list[Job]:
         """The jobs that are not done, in their order."""
         return [job for job in self._jobs.values() if job.name not in self._done]
+
+    @property
+    def states(self) -> dict[str, str]:
+        """Of each job: finished, running, failed, left out or waiting."""
+        states = dict.fromkeys(self._jobs, "waiting")
+        states |= dict.fromkeys(self._result.skipped, "left out")
+        states |= dict.fromkeys(self._result.failed, "failed")
+        states |= dict.fromkeys(self._running, "running")
+        return states | dict.fromkeys(self._done, "finished")
 
     def run(self) -> ScheduleResult:
         """Runs what remains. Ctrl-C, SIGTERM and SIGHUP end the commands, too.
@@ -200,7 +212,7 @@ class Schedule:
                 self._after_job()
             elif not self._stopping:
                 self._result.failed.append(name)
-                self._display.print_line(f"{name} failed: {_last_line(job.log)}")
+                self._display.print_line(f"{name} failed: {_reason(process, job)}")
 
     def _start_ready(self) -> None:
         lost = {*self._result.failed, *self._result.skipped}
@@ -248,6 +260,9 @@ class Schedule:
         if done_now > 0:
             left = (total - work) * self.seconds / done_now
             line += f", {duration(left)} left"
+        if self._table is not None:
+            self._display.show(line, *self._table(self.states))
+            return
         running = ", ".join(
             f"{name} {self._jobs[name].progress():.0%}" for name in self._running
         )
@@ -313,6 +328,14 @@ def _launch(job: Job, gpu: int | None) -> subprocess.Popen[bytes]:
             f"{job.command[0]} cannot be run, or {relative(job.log)} not written:"
             f" {error.strerror}."
         ) from error
+
+
+def _reason(process: subprocess.Popen[bytes], job: Job) -> str:
+    """Returns why a command failed, as it says itself unless it was killed."""
+    if process.returncode < 0:
+        name = signal.Signals(-process.returncode).name
+        return f"it was ended by {name} ({relative(job.log)})"
+    return _last_line(job.log)
 
 
 def _last_line(log: Path) -> str:

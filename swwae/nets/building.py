@@ -5,6 +5,7 @@ process of their own, which also gives the memory back.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -66,6 +67,33 @@ def fits(path: Path, blob: str, image: Shape, own: Shape) -> bool:
         return False
 
 
+def blob_shapes(path: Path) -> dict[str, Shape]:
+    """Returns blob -> its shape in training; raises UserError as `parameter_shapes`."""
+    try:
+        return isolated(_blob_shapes_here, path)
+    except EndedEarly as error:
+        raise _refusal(path, error) from None
+
+
+def assembled(
+    path: Path, files: Sequence[Path], scratch: Path
+) -> caffe_pb2.NetParameter:
+    """Returns the weights of a network whose layers are spread over several files, as
+    Caffe saves them after training.
+
+    files: .caffemodel; a layer in several of them is taken from the last one. scratch:
+    a folder with room for the weights. Raises UserError as `parameter_shapes` does.
+    """
+    require_settings()
+    with TemporaryDirectory(dir=scratch) as folder:
+        target = Path(folder) / "assembled.caffemodel"
+        try:
+            isolated(_assemble_here, path, files, target)
+        except EndedEarly as error:
+            raise _refusal(path, error) from None
+        return caffe_pb2.NetParameter.FromString(target.read_bytes())
+
+
 def _build(
     path: Path,
     initial: tuple[int, Shape, str] | None = None,
@@ -81,11 +109,17 @@ def _build(
     try:
         return isolated(_build_here, path, initial, target)
     except EndedEarly as error:
-        lines = error.lines or [f"exit code {error.code}"]
-    fatal = fatal_messages(lines)
-    if not fatal and initial is None:  # no word of Caffe's: it began to read the data
+        ended = error
+    if initial is None and not fatal_messages(ended.lines):
+        # No word of Caffe's: it began to read the data.
         databases.check(read(path), path, afresh=True)
-    raise UserError(f"Caffe refuses {relative(path)}: {(fatal or lines)[-1]}")
+    raise _refusal(path, ended)
+
+
+def _refusal(path: Path, error: EndedEarly) -> UserError:
+    lines = error.lines or [f"exit code {error.code}"]
+    said = (fatal_messages(lines) or lines)[-1]
+    return UserError(f"Caffe refuses {relative(path)}: {said}")
 
 
 def _build_here(
@@ -110,6 +144,26 @@ def _build_here(
         for name, blobs in built.params.items()
         if not name.startswith(NOISY)  # tied to those of the layer they copy
     }
+
+
+def _blob_shapes_here(path: Path) -> dict[str, Shape]:
+    os.chdir(ROOT)
+    caffe.set_mode_cpu()
+    network = read(path)
+    for layer in network.layer:
+        drop_fillers(layer)
+    with as_file(network) as file:
+        built = caffe.Net(str(file), caffe.TRAIN)
+    return {name: tuple(blob.shape) for name, blob in built.blobs.items()}
+
+
+def _assemble_here(path: Path, files: Sequence[Path], target: Path) -> None:
+    os.chdir(ROOT)
+    caffe.set_mode_cpu()
+    built = caffe.Net(str(path), caffe.TRAIN)
+    for file in files:
+        built.copy_from(str(file))
+    built.save(str(target))
 
 
 def drop_fillers(layer: caffe_pb2.LayerParameter) -> None:

@@ -5,6 +5,8 @@ A run is one stage of one network and variant:
     runs/<net>/<variant>[/depth<N>]/stage<k>/
         train.log  solver.prototxt  snapshot_iter_*  final.caffemodel  status.json
 
+or a part of stage 2, in stage2/macro-layer-<N>/: the decoder of one macro-layer.
+
 Stage 0 belongs to the baseline, and stages 1 and 2 to the family: `swwae-first` and
 `swwae-all` share those of `swwae-layerwise`. `Run` settles that, so that two names of
 the same run are equal. This is the one place for these paths.
@@ -16,7 +18,7 @@ import platform
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,9 @@ from swwae.runs.networks import (
 
 STAGES = {stage.number: stage.trains for stage in recipe.STAGES.values()}
 """What each stage does, in words (Section 4.1)."""
+
+LAYERWISE = 2
+"""The stage that trains every macro-layer's decoder on its own."""
 
 STATES = ("running", "finished", "interrupted", "failed")
 
@@ -60,6 +65,8 @@ class Run:
 
     depth: the macro-layer that is decoded from; None for the network's default.
     root: the folder that runs are in; None for project.RUNS.
+    macro_layer: the one, from 1 on, whose decoder stage 2 trains alone, in a folder
+        below the stage's; None for the whole stage.
     """
 
     net: str
@@ -67,6 +74,7 @@ class Run:
     stage: int
     depth: int | None = None
     root: Path | None = None
+    macro_layer: int | None = None
 
     def __post_init__(self) -> None:
         variant = find_variant(self.variant)
@@ -74,6 +82,11 @@ class Run:
         check_depth(self.net, self.depth)
         stage = recipe.find_stage(self.stage)
         stage.check(variant)
+        if self.macro_layer is not None and self.stage != LAYERWISE:
+            raise UserError(
+                f"--macro-layer {self.macro_layer} is of stage {LAYERWISE}, whose"
+                f" decoders are independent of each other, not of stage {self.stage}."
+            )
         variant = stage.shared(variant)
         object.__setattr__(self, "variant", variant.name)
         default, _ = depths(self.net)
@@ -89,7 +102,8 @@ class Run:
 
     @property
     def title(self) -> str:
-        return f"stage {self.stage} of {self.place}"
+        part = "" if self.macro_layer is None else f", macro-layer {self.macro_layer}"
+        return f"stage {self.stage} of {self.place}{part}"
 
     @property
     def models(self) -> Path:
@@ -111,7 +125,10 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        return self.root / self.place / f"stage{self.stage}"
+        folder = self.root / self.place / f"stage{self.stage}"
+        if self.macro_layer is None:
+            return folder
+        return folder / f"macro-layer-{self.macro_layer}"
 
     @property
     def log(self) -> Path:
@@ -130,6 +147,25 @@ class Run:
     def final_weights(self) -> Path:
         """What the stage hands on: every layer's weights."""
         return self.folder / "final.caffemodel"
+
+    @property
+    def part_network(self) -> Path:
+        """What `macro_layer` needs of the stage's network; see `stages.parts`."""
+        return self.folder / "network.prototxt"
+
+    def part(self, macro_layer: int) -> "Run":
+        """Returns the part of stage 2 that trains one macro-layer's decoder."""
+        return replace(self, macro_layer=macro_layer)
+
+    def begun_parts(self) -> list["Run"]:
+        """Returns the parts of stage 2 that have been begun, in order."""
+        if self.stage != LAYERWISE:
+            return []
+        folders = self.part(1).folder.parent.glob("macro-layer-*/")
+        numbers = (path.name.rpartition("-")[2] for path in folders)
+        parts = (self.part(int(n)) for n in numbers if n.isdecimal())
+        begun = [part for part in parts if part.status_file.exists()]
+        return sorted(begun, key=lambda part: part.macro_layer)
 
     @property
     def previous(self) -> "Run | None":
@@ -151,6 +187,8 @@ class Run:
         """The command line that makes this run."""
         depth = "" if self.depth is None else f" --depth {self.depth}"
         options = f"--net {self.net} --variant {self.variant}{depth}"
+        if self.macro_layer is not None:
+            options += f" --macro-layer {self.macro_layer}"
         return f"{self.setting}tools/run_stage.sh {self.stage} {options}"
 
     @property

@@ -73,13 +73,16 @@ def refuse_another_stages(run: Run, command: str) -> None:
     command: as of `refuse_changes`.
     """
     status = run.status()
-    mine = {name: getattr(run, name) for name in ("net", "variant", "depth", "stage")}
+    names = ("net", "variant", "depth", "stage", "macro_layer")
+    mine = {name: getattr(run, name) for name in names}
     held = mine | {name: status[name] for name in mine if name in status}
     if held == mine:
         return
     place = f"stage {held['stage']} of {held['net']}/{held['variant']}"
     if held["depth"] is not None:
         place += f"/depth{held['depth']}"
+    if held["macro_layer"] is not None:
+        place += f", macro-layer {held['macro_layer']}"
     raise UserError(
         f"{relative(run.folder)} holds {place}, not {run.title}: move it away, or"
         f" replace it with {command} --force"
@@ -141,8 +144,7 @@ def solver_record(run: Run) -> Record | None:
     session left: the present one's, where no setting differs."""
     if not run.solver.is_file() or not _settings_text(run):
         return made_with(run)["solver"]
-    before = network.read_solver(run.effective_solver)
-    return _record(run.solver, _without(before, IRRELEVANT))
+    return _record(run.solver, _without(_last_solver(run), IRRELEVANT))
 
 
 def _is_same(record: Record, run: Run, source: Path) -> bool:
@@ -195,7 +197,7 @@ def _settings_text(run: Run) -> str:
     """Returns the settings that a solver has now and had in a run's last session, where
     they differ; "" where that is not known."""
     try:
-        before = network.read_solver(run.effective_solver)
+        before = _last_solver(run)
     except UserError:
         return ""
     before, after = (
@@ -211,6 +213,15 @@ def _settings_text(run: Run) -> str:
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
     )
+
+
+def _last_solver(run: Run) -> caffe_pb2.SolverParameter:
+    """Returns the solver of a run's last session, with the stage's network where it
+    trained a part of that. Raises UserError where it cannot be read."""
+    solver = network.read_solver(run.effective_solver)
+    if run.macro_layer is not None:
+        solver.net = network.read_solver(run.solver).net
+    return solver
 
 
 def _value_text(value: object) -> str:

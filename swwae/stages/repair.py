@@ -64,6 +64,7 @@ def _status(run: Run, command: str) -> Status:
         "net": run.net,
         "variant": run.variant,
         "depth": run.depth,
+        "macro_layer": run.macro_layer,
         "command": shlex.split(command),
         "iterations": 0,
         "max_iter": 0,

@@ -218,40 +218,47 @@ class Session:
     def _end_finished(self) -> int:
         iterations = self.status["iterations"]
         write_final_weights(self.run, self.plan, iterations)
-        self._diagnose()
+        before = self.plan.source if self.run.stage == 4 else None
+        diagnose(self.run, ROOT / self.plan.solver.net, before, self.status)
         record_finish(self.run, self.status, iterations)
         return 0
 
-    def _diagnose(self) -> None:
-        """Records, and says, whether an encoder has collapsed or a decoder is dead."""
-        before = self.plan.source if self.run.stage == 4 else None
-        net_path = ROOT / self.plan.solver.net
-        try:
-            found = activations.diagnose(net_path, self.run.final_weights, before)
-        except UserError as error:
-            print(f"whether training ruined anything is not known: {error}")
-            return
-        if found.mean_squares:
-            self.status["activations"] = found.mean_squares
-        self.status["warning"] = found.warning
-        if found.warning:
-            print(f"warning: {found.warning}")
+
+def diagnose(run: Run, net_path: Path, before: Path | None, status: Status) -> None:
+    """Records, and says, whether an encoder has collapsed or a decoder is dead.
+
+    net_path: of the network that was trained. before: as of `activations.diagnose`.
+    """
+    try:
+        found = activations.diagnose(net_path, run.final_weights, before)
+    except UserError as error:
+        print(f"whether training ruined anything is not known: {error}")
+        return
+    if found.mean_squares:
+        status["activations"] = found.mean_squares
+    status["warning"] = found.warning
+    if found.warning:
+        print(f"warning: {found.warning}")
 
 
 def write_final_weights(run: Run, plan: Plan, iteration: int) -> None:
     """Makes final.caffemodel of the last snapshot, which alone stays.
 
     It has every layer's weights: also those that the stage's network lacks, but not a
-    ladder's noisy encoder, which shares its weights with the clean one.
+    ladder's noisy encoder, which shares its weights with the clean one. A part's has
+    those of its network alone.
     """
     last = snapshots.weights_file(run.folder, iteration)
-    if recipe.STAGES[run.stage].fixed_encoder:
+    if run.macro_layer is None and recipe.STAGES[run.stage].fixed_encoder:
         final = weights.load(last)
+        final.DiscardUnknownFields()  # the checksum, which is the snapshot's
         incoming = weights.load(plan.source)
         weights.copy_layers(incoming, final, plan.comparison.unused)
         weights.save(final, run.final_weights)
     elif find_variant(run.variant).ladder:
-        weights.save(weights.load(last), run.final_weights)
+        final = weights.load(last)
+        final.DiscardUnknownFields()
+        weights.save(final, run.final_weights)
     else:
         with whole_file(run.final_weights) as file:
             file.write(checksums.removed(last.read_bytes()))

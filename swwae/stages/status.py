@@ -39,6 +39,7 @@ def new_status(
         "net": run.net,
         "variant": run.variant,
         "depth": run.depth,
+        "macro_layer": run.macro_layer,
         "command": shlex.split(command),
         "caffe_command": None,
         "started": now(),
@@ -141,14 +142,19 @@ def record_finish(run: Run, status: Status, iterations: int) -> None:
 def print_status(run: Run) -> None:
     """Prints how a stage stands, as its status.json says."""
     status = run.status()
-    if not status:
+    parts = [] if run.macro_layer else run.begun_parts()
+    if not status and not parts:
         print(f"{run.title} has not been started: {run.command}")
+    if not status:
+        for part in parts:
+            print_status(part)
         return
     total = status.get("max_iter")
     done = f"{status['iterations']:,}" + (f" of {total:,}" if total else "")
     found = [
         ("state", status["state"]),
         ("done", f"{done} iterations in {duration(status.get('seconds') or 0)}"),
+        *((f"macro-layer {part.macro_layer}", _standing(part)) for part in parts),
         ("seed", status.get("seed")),
         ("device", status.get("device")),
         *cards.describe(status.get("gpu")),
@@ -166,6 +172,12 @@ def print_status(run: Run) -> None:
     ]
     rows = [(what, str(value)) for what, value in found if value not in (None, "")]
     print(f"{run.title}: {STAGES[run.stage]}\n{columns(rows, '<<', indent='  ')}")
+
+
+def _standing(run: Run) -> str:
+    """Returns how a run stands, in a few words."""
+    status = run.status()
+    return f"{status['state']}, {status['iterations']:,} iterations"
 
 
 def earlier_devices(status: Status) -> str | None:

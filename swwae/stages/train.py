@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from caffe.proto import caffe_pb2
@@ -15,7 +16,7 @@ from swwae.base.tables import print_summary
 from swwae.engine import devices
 from swwae.nets import data_layers, network
 from swwae.runs.run import STAGES, Run
-from swwae.stages import snapshots, solver
+from swwae.stages import parts, snapshots, solver
 from swwae.stages.request import Request
 from swwae.stages.reruns import is_done, resume_point
 from swwae.stages.session import Plan, Session
@@ -50,17 +51,23 @@ def train(run: Run, request: Request) -> int:
     require_source(run, source)
     net_path = ROOT / settings.net
     net = require_network(run, net_path)
+    if run.macro_layer is None:
+        parts.refuse_parts(run, request)
+    else:
+        parts.refuse_whole(run)
+        whole, whole_path = net, net_path
+        net = parts.write_network(run, net, net_path)
+        net_path = run.part_network
+        settings.net = relative(net_path)
     math = chosen_math(request.math, net)
     require_databases(net, net_path)
     shapes, comparison = starting_layers(
         run, net, net_path, source, chosen=request.weights is not None
     )
+    if run.macro_layer is not None:
+        parts.require_independent(run, whole, whole_path, settings, shapes, comparison)
     gpus, device = devices.choose(CAFFE, request.gpus)
-    if not gpus and request.math not in (None, MATH[0]):
-        raise UserError(
-            f"--math {request.math}: this would train on the {device}, which computes"
-            f" in {MATH[0]} alone; leave --math out."
-        )
+    require_math(request, gpus, device)
     start = None
     if not request.force:
         start = resume_point(run, request, source, shapes)
@@ -89,7 +96,7 @@ def train(run: Run, request: Request) -> int:
     )
     announce(run, plan, net_path, device)
     if start is None:
-        _empty(run, everything=request.force)
+        empty(run, everything=request.force)
     else:
         add_history(status, run.status(), start, trains=start < target)
         snapshots.settle(run.folder, start)
@@ -116,6 +123,18 @@ def chosen_math(asked: str | None, net: caffe_pb2.NetParameter) -> str:
     return asked or given or own
 
 
+def require_math(request: Request, gpus: Sequence[int], device: str) -> None:
+    """Raises UserError where a CPU is to compute with what GPUs alone can.
+
+    gpus: that it trains on; device: in words.
+    """
+    if not gpus and request.math not in (None, MATH[0]):
+        raise UserError(
+            f"--math {request.math}: this would train on the {device}, which computes"
+            f" in {MATH[0]} alone; leave --math out."
+        )
+
+
 def announce(run: Run, plan: Plan, net_path: Path, device: str) -> None:
     """Prints what a session is about to do. device: in words."""
     images = f" of {plan.images} images" if plan.images else ""
@@ -135,7 +154,7 @@ def announce(run: Run, plan: Plan, net_path: Path, device: str) -> None:
     else:
         source = "none" if plan.source is None else relative(plan.source)
         rows.append(("weights", source))
-        kept = recipe.STAGES[run.stage].fixed_encoder
+        kept = recipe.STAGES[run.stage].fixed_encoder and run.macro_layer is None
         rows += weight_rows(plan.comparison, plan.shapes, kept)
     rows.append(("device", device))
     if plan.gpus:
@@ -144,14 +163,14 @@ def announce(run: Run, plan: Plan, net_path: Path, device: str) -> None:
     print_summary(f"{run.title}: {STAGES[run.stage]}", rows)
 
 
-def _empty(run: Run, everything: bool) -> None:
-    """Empties a run's folder, but for the lock that is held.
+def empty(run: Run, everything: bool) -> None:
+    """Empties a run's folder, but for the lock that is held and a part's network.
 
     everything: also what no session of a stage leaves there.
     """
     ours = {path.name for path in (run.log, run.effective_solver, run.status_file)}
     for path in run.folder.iterdir():
-        if path.name == ".lock":
+        if path.name == ".lock" or path == run.part_network:
             continue
         if not everything and not (
             path.name in ours or path.name.startswith(snapshots.PREFIX)

@@ -16,7 +16,6 @@ from swwae.bench.comparison import (
     relative_difference,
 )
 from swwae.bench.contender import Contender, fastest, references, speed_up
-from swwae.bench.cost import Cost, step_cost
 from swwae.bench.job import Job
 from swwae.bench.network import (
     inputs_for,
@@ -27,6 +26,7 @@ from swwae.bench.network import (
 )
 from swwae.commands import bench
 from swwae.nets import network
+from swwae.nets.cost import Cost, step_cost
 
 
 def contender(name="CAFFE", batch=8, threads=1, times=(), **more) -> Contender:

@@ -13,13 +13,13 @@ from swwae.bench import card, gpu_setup, gpu_table, rounds, setup
 from swwae.bench.caffe_side import groups_of
 from swwae.bench.comparison import Difference
 from swwae.bench.contender import Contender
-from swwae.bench.cost import Cost
 from swwae.bench.floor import Pass, Work
 from swwae.bench.gpu_rounds import GpuRounds, Results
 from swwae.bench.gpu_setup import GpuComparison, few_images, sides
 from swwae.bench.job import Job
 from swwae.bench.verdict import faults_on_gpu
 from swwae.commands import bench, compare_gradients
+from swwae.nets.cost import Cost
 
 RATES = {"copy": 1000.0, "product": {"fp32": 1.0, "tf32": 8.0}}
 WORKS = [

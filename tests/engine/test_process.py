@@ -86,7 +86,8 @@ def test_a_reader_that_has_gone_stops_the_program_cleanly(tmp_path):
         "import signal, sys\n"
         "def stop(*_):\n"
         "    time.sleep(0.2)\n"
-        f"    print({PREFIX!r} + 'Optimization stopped early.', flush=True)\n"
+        # the signal may come while it prints, which cannot be entered twice
+        f"    os.write(1, b{PREFIX!r} + b'Optimization stopped early.\\n')\n"
         "    sys.exit()\n"
         "signal.signal(signal.SIGINT, stop)\n"
         f"for line in {FINITE!r}: print(line, flush=True)\n"

@@ -226,3 +226,29 @@ def test_where_nobody_reads_the_progress_the_commands_are_ended(make):
     with pytest.raises(BrokenPipeError):
         Schedule([job], 1, Closed()).run()
     assert time.monotonic() - start < 20
+
+
+def test_a_table_takes_the_place_of_names(make, tmp_path):
+    seen = []
+
+    def table(states):
+        seen.append(dict(states))
+        return [f"table: {name} {state}" for name, state in states.items()]
+
+    jobs = [make("a"), make("b", command="exit 3"), make("c", "b"), make("d", "a")]
+    stream = io.StringIO()
+    schedule = Schedule(jobs, 1, stream, table=table)
+    schedule.run()
+    assert seen[0] == {"a": "running", "b": "waiting", "c": "waiting", "d": "waiting"}
+    assert "table: a running\n" in stream.getvalue()
+    assert schedule.states == {
+        "a": "finished",
+        "b": "failed",
+        "c": "left out",
+        "d": "finished",
+    }
+
+
+def test_a_killed_job_says_by_what(make):
+    _, shown = run([make("a", command="echo at work; kill -KILL $$")])
+    assert "a failed: it was ended by SIGKILL (" in shown

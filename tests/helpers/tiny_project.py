@@ -89,6 +89,8 @@ def data(label: bool) -> str:
 class Project:
     """A project's folder with the tools, one tiny network and its data."""
 
+    net = "tiny"
+
     def __init__(self, root: Path) -> None:
         self.root = root
         for folder in ("tools", "swwae", "generator"):
@@ -152,7 +154,7 @@ class Project:
         """Starts run_stage.sh. arguments: the stage, and options; runs: RUNS_DIR."""
         stage, *options = map(str, arguments)
         return subprocess.Popen(
-            [self.root / "tools" / "run_stage.sh", stage, "--net", "tiny", *options],
+            [self.root / "tools" / "run_stage.sh", stage, "--net", self.net, *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -172,10 +174,50 @@ class Project:
         return output
 
     def folder(self, variant: str, stage: int) -> Path:
-        return self.root / "runs" / "tiny" / variant / f"stage{stage}"
+        return self.root / "runs" / self.net / variant / f"stage{stage}"
 
     def status(self, variant: str, stage: int) -> dict:
         return json.loads((self.folder(variant, stage) / "status.json").read_text())
+
+
+DEPTH = 2
+"""Macro-layers of the network `deep`."""
+
+
+class DeepProject(Project):
+    """Has a network of several macro-layers, too, which the generator makes."""
+
+    net = "deep"
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        shutil.copytree(REPOSITORY / "templates", root / "templates")
+        layers, bottom = [data(label=True)], "data"
+        for number in range(1, DEPTH + 1):
+            text = CONV.format(lr=1, outputs=2 + 2 * number)
+            text = text.replace("conv1", f"conv{number}")
+            layers.append(text.replace('bottom: "data"', f'bottom: "{bottom}"'))
+            bottom = f"conv{number}/pool"
+        layers.append(FC.replace("conv1/pool", bottom))
+        (root / "deep.prototxt").write_text("".join(layers))
+        python = root / ".venv/bin/python"
+        words = ["deep.prototxt", "--name", "deep", "--variant", "swwae-all"]
+        rates = ["--base-lr", "2=0.0005"]
+        subprocess.run(
+            [python, "-m", "generator", *words, *rates],
+            cwd=root,
+            check=True,
+            capture_output=True,
+        )
+
+    @property
+    def stage_2(self) -> Path:
+        """The solver of stage 2."""
+        return self.root / "solvers/deep/swwae-layerwise/stage2.prototxt"
+
+    def part(self, macro_layer: int) -> Path:
+        """The folder of a part of stage 2."""
+        return self.folder("swwae-layerwise", 2) / f"macro-layer-{macro_layer}"
 
 
 def write_images(folder: Path) -> None:

@@ -13,7 +13,7 @@ from swwae.nets import building, memory
 from swwae.stages.train import chosen_math
 from tests.helpers.fake_gpu import write_build, write_nvidia_smi
 from tests.helpers.stage_files import parameters
-from tests.helpers.tiny_project import BATCH, EPOCH, Project
+from tests.helpers.tiny_project import BATCH, DEPTH, EPOCH, DeepProject, Project
 
 OUT_OF_MEMORY = "Check failed: error == cudaSuccess (2 vs. 0)  out of memory"
 
@@ -88,6 +88,28 @@ def test_images_are_counted_over_cards_and_iter_size(project, gpus):
     status = project.status("baseline", 0)
     assert [card["number"] for card in status["gpu"]["cards"]] == [0, 3]
     assert "--gpu=0,3" in status["caffe_command"]
+
+
+@pytest.fixture
+def deep(tmp_path):
+    """Made before `gpus`, by the generator, which needs a real build."""
+    return DeepProject(tmp_path / "deep")
+
+
+def test_macro_layers_take_the_cards_in_turn(deep, gpus):
+    deep.run(0, "--max-iter", 4)
+    deep.run(1)
+    said = deep.run(2, "--parallel", "--gpu", "0,3", "--max-iter", 2)
+    assert f"{DEPTH}, 2 at a time" in said
+    on = set()
+    for number in range(1, DEPTH + 1):
+        status = json.loads((deep.part(number) / "status.json").read_text())
+        (card,) = status["gpu"]["cards"]
+        on.add(card["number"])
+    assert on == {0, 3}
+    status = deep.status("swwae-layerwise", 2)
+    assert status["device"] == "one of GPU 0, 3 (NVIDIA H200, NVIDIA A100)"
+    assert [card["number"] for card in status["gpu"]["cards"]] == [0, 3]
 
 
 def test_a_stage_goes_on_from_cpu_to_gpu_and_back(project, gpus, monkeypatch):

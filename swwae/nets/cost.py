@@ -6,8 +6,6 @@ from math import prod
 
 from caffe.proto import caffe_pb2
 
-from swwae.bench.network import loss_weight
-
 MULTIPLYING = ("Convolution", "Deconvolution", "InnerProduct")
 
 Shapes = Mapping[str, Sequence[int]]
@@ -104,3 +102,10 @@ def multiply_adds(
         return bottom[0] * prod(bottom[2:]) * prod(weights)
     axis = layer.inner_product_param.axis
     return prod(bottom[:axis]) * prod(weights)
+
+
+def loss_weight(layer: caffe_pb2.LayerParameter) -> float:
+    """Returns the weight of a layer's first top in the total loss; 0 of no loss."""
+    if layer.loss_weight:
+        return layer.loss_weight[0]
+    return float(layer.type.endswith("Loss") and bool(layer.top))
