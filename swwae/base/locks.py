@@ -9,11 +9,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 
 
 class Held(Exception):
     """Another process, or another part of this one, holds what was to be locked."""
 
+
+LOOKS, PAUSE = 5, 0.01
+"""How often to look again, after so many seconds: `is_locked` holds it for a moment."""
 
 _descriptors: list[int] = []
 
@@ -38,8 +42,9 @@ def locked(path: Path, wait: bool = False) -> Iterator[None]:
         while not _is_taken(descriptor, path, wait):
             if not wait:
                 raise Held(path)
+            again = _opened(path)
             os.close(descriptor)
-            descriptor = _opened(path)
+            descriptor = again
         _descriptors.append(descriptor)
         try:
             yield
@@ -57,11 +62,16 @@ def _opened(path: Path) -> int:
 
 def _is_taken(descriptor: int, path: Path, wait: bool) -> bool:
     """Takes a lock, and returns whether that is the one of what is at `path` now."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except (BlockingIOError, FileNotFoundError):
-        return False
+    for look in range(LOOKS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            return os.path.samestat(os.fstat(descriptor), os.stat(path))
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            if look < LOOKS - 1:
+                sleep(PAUSE)
+    return False
 
 
 def is_locked(path: Path) -> bool:

@@ -138,10 +138,8 @@ def parse_line(line: str) -> Event | None:
     if prefix is None:
         return None
     text = line[prefix.end() :]
-    if prefix[1] == "F":
-        return Fatal(text)
-    if prefix[1] == "E" and text.startswith(_ENDS):
-        message = text.removeprefix(_ENDS)
+    if prefix[1] == "F" or (prefix[1] == "E" and text.startswith(_ENDS)):
+        message = text.removeprefix(_ENDS)  # on several cards it is an abort
         if match := _NOT_FINITE.match(message):
             return NotFinite(message, int(match[1]))
         return Fatal(message)

@@ -30,8 +30,9 @@ def caffe_fault(run: Run, outcome: Outcome) -> str | None:
         return f"Caffe stopped: {outcome.fatal.strip().removesuffix('.')}. {log}"
     if outcome.code == -signal.SIGKILL:
         return (
-            "caffe was killed, as is done when memory runs out: free some, or halve"
-            f" batch_size, double iter_size and start over with --force. {log}"
+            "caffe was killed, as is done when memory runs out: free some and go on."
+            " (Less of it is taken by half the batch_size and twice the iter_size, with"
+            f" which a stage starts over: --force.) {log}"
         )
     if outcome.code < 0:
         return f"caffe died of {signal.Signals(-outcome.code).name}. {log}"

@@ -135,7 +135,8 @@ class Session:
     def _snapshot_written(self, path: Path) -> None:
         """A solver's state comes after its weights."""
         if path.suffix == snapshots.SOLVER_STATE:
-            snapshots.prune(self.run.folder, self.plan.keep)
+            with suppress(OSError):  # in a folder that is read-only now, say
+                snapshots.prune(self.run.folder, self.plan.keep)
             self.status["iterations"] = snapshots.iteration_of(path)
             self._write_status()
 
@@ -157,8 +158,10 @@ class Session:
         peaks = (status["peak_memory_bytes"], outcome.peak_memory)
         status["peak_memory_bytes"] = max(filter(None, peaks), default=None)
         status |= log_results(self.run.log)
-        if outcome.damaged:
-            status["damaged_records"] = outcome.damaged
+        # The same ones are met again in every session.
+        damaged = max(outcome.damaged or 0, status.get("damaged_records", 0))
+        if damaged:
+            status["damaged_records"] = damaged
 
     def _count_iterations(self, whole: int | None, seconds: float) -> None:
         """whole: the newest whole snapshot's iteration; seconds: of the session."""
@@ -176,10 +179,16 @@ class Session:
         search = ""
         if command := faults.search_command(self.run, self.plan.source):
             search = f" {command} finds the rates of stage 2, and with them the others."
+        go_on = ""
+        if left:
+            go_on = (
+                f" (Where something else was the reason, {self.plan.command} goes on"
+                f" from iteration {left[0]:,}.)"
+            )
         return failure(
             f"{found.message} Lower base_lr ({self.plan.solver.base_lr:g}) in"
             f" {relative(self.run.solver)}, or a loss's weight, and start over:"
-            f" {self.plan.command} --force{search}"
+            f" {self.plan.command} --force{search}{go_on}"
         )
 
     def _end_interrupted(self) -> int:

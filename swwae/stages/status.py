@@ -80,6 +80,8 @@ def add_history(status: Status, before: Status, start: int, trains: bool) -> Non
     status["seconds"] = before.get("seconds", 0.0)
     status["peak_memory_bytes"] = before.get("peak_memory_bytes")
     status["started"] = before.get("started", status["started"])
+    if "damaged_records" in before:
+        status["damaged_records"] = before["damaged_records"]
     if status["weights_in"] is None:
         status["weights_in"] = before.get("weights_in")
     status["resumed_from"] = [*before.get("resumed_from", []), start]

@@ -71,8 +71,6 @@ def train(run: Run, request: Request) -> int:
     start = None
     if not request.force:
         start = resume_point(run, request, source, shapes)
-        if (start or 0) < target:
-            require_room(run.folder, shapes)
     seed = solver.seed_of(settings, request.seed)
     if start is not None:
         seed = run.status().get("seed", seed)
@@ -102,6 +100,8 @@ def train(run: Run, request: Request) -> int:
         snapshots.settle(run.folder, start)
         snapshots.remove_after(run.folder, start)
         snapshots.remove_unfinished(run.folder)
+    if (start or 0) < target:
+        require_room(run.folder, shapes)
     return Session(run, plan, status).carry_out()
 
 

@@ -46,8 +46,9 @@ def train(
         "the weights of layer conv1 are no longer finite after iteration 20.",
     ],
 )
-def test_numbers_that_are_not_finite_are_told(tmp_path, what):
-    line = f"E{PREFIX[1:]}Training ends: {what}"
+@pytest.mark.parametrize("begin", ["E{}Training ends: ", "F{}"])
+def test_numbers_that_are_not_finite_are_told(tmp_path, what, begin):
+    line = begin.format(PREFIX[1:]) + what
     outcome = train(tmp_path, [*FINITE, line], "raise SystemExit(1)")
     assert outcome.not_finite == NotFinite(what, 20)
     assert outcome.fatal is None and outcome.code == 1

@@ -173,16 +173,29 @@ def test_gpu_of_a_build_without(project):
     assert "leave --gpu out" in project.run(0, "--gpu", "0", code=2)
 
 
+def exchanged(path, folder):
+    path.unlink(missing_ok=True)
+    try:
+        folder.rename(path)
+    except OSError:  # the file has been written again
+        return False
+    return True
+
+
 def test_a_status_that_cannot_be_written_meanwhile_costs_no_training(project):
     project.write_solver("baseline", 0, max_iter=10**7, snapshot=50, display=1000)
     folder = project.folder("baseline", 0)
     process = project.start(0)
     wait_until(lambda: list(folder.glob("*.solverstate")))
-    (folder / "status.json").unlink(missing_ok=True)
-    (folder / "status.json").mkdir()  # no file takes its place
-    newest = max(map(iteration_of, folder.glob("*.solverstate")))
-    later = newest + 3 * 50
-    wait_until(lambda: list(folder.glob(f"*_iter_{later}.solverstate")))
+    (folder / "instead").mkdir()
+    status = folder / "status.json"
+    wait_until(lambda: exchanged(status, folder / "instead"))  # no file takes its place
+
+    def newest() -> int:
+        return max(map(iteration_of, folder.glob("*.solverstate")), default=0)
+
+    later = newest() + 3 * 50
+    wait_until(lambda: newest() >= later)
     assert process.poll() is None
     (folder / "status.json").rmdir()
     process.send_signal(signal.SIGTERM)
