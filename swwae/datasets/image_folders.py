@@ -194,7 +194,12 @@ def _of_rows(rows: Mapping[str, Sequence[Row]]) -> Found:
                     f"the {name} image {path} is of class {label}, which no training"
                     " image is of"
                 )
-    numbers = all(label.isascii() and label.isdecimal() for label in known)
+    names = sorted(label for label in known if not _is_label(label))
+    numbers = not names
+    if names and all(map(_is_number, known)):
+        raise UserError(
+            f"labels are names, or whole numbers from 0 on, found {names[0]}"
+        )
     if numbers and max(map(int, known)) > LARGEST_LABEL:
         raise UserError(f"labels are numbers up to {LARGEST_LABEL}, found larger ones")
     classes = None if numbers else sorted(known)
@@ -210,6 +215,18 @@ def _of_rows(rows: Mapping[str, Sequence[Row]]) -> Found:
         for name, of_set in rows.items()
     }
     return Found(sets, classes)
+
+
+def _is_label(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _rows(path: Path, root: Path | None) -> list[Row]:

@@ -81,7 +81,11 @@ def check(out: Path) -> Infos:
     """Reads all databases in `out` back; raises UserError for the first fault, and
     where there is none."""
     paths = [database_path(out, name) for name in NAMES]
-    infos = {path: datum_lmdb.check(path) for path in paths if os.path.lexists(path)}
+    infos = {
+        path: datum_lmdb.check(path)
+        for path in paths
+        if os.path.lexists(path) and "made_from" not in read_info(path)  # few labels'
+    }
     if not infos:
         raise UserError(f"there is no database in {out}: make it first")
     return infos
@@ -212,7 +216,9 @@ def summary(infos: Infos, network: str | None) -> list[str]:
     if network is None or not {"train", "test"} <= set(by_name):
         return lines
     train, test = by_name["train"], by_name["test"]
-    classes = max(len(info["images_per_label"]) for info in (train, test))
+    # The highest labels may have no image.
+    counts = [len(info["images_per_label"]) for info in (train, test)]
+    classes = max(*counts, len(train.get("classes") or ()))
     folder = next(iter(infos)).absolute().parent
     data = shlex.quote(relative(folder))
     mean = ",".join(f"{value:.3f}" for value in train["mean"])

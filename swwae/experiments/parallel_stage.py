@@ -126,7 +126,7 @@ def train_in_parts(run: Run, request: Request, at_a_time: int | None) -> int:
         seed = _require_same_parts(run, request, source, seed)
     solver.complete(settings, run, target, seed, bool(gpus))
     costs = _costs(parts.parts_of(run, net), net, net_path, shapes)
-    at_a_time = at_a_time or min(len(costs), len(gpus) or cores())
+    at_a_time = min(at_a_time or len(gpus) or cores(), len(costs))
     plan = Plan(
         net_path=net_path,
         net=net,
@@ -170,7 +170,7 @@ def _require_same_parts(run: Run, request: Request, source: Path, seed: int) -> 
     Raises UserError where the stage was begun as a whole, and where a part was made
     with something else than there is now, or is asked for.
     """
-    parts.refuse_whole(run)
+    parts.refuse_whole(run, request.command)
     begun = run.begun_parts()
     if not begun:
         refuse_loss(run, request.command)
@@ -358,4 +358,11 @@ def _fault(plan: Plan, result: ScheduleResult) -> str | None:
             f"{_name(ahead)} has done {most:,} iterations already, and this asks for"
             f" {plan.target:,}: give --max-iter {most}."
         )
+    for part in plan.parts:
+        recorded = part.status().get("weights_out") or {}
+        if recorded.get("sha256") != weights.sha256(part.final_weights):
+            return (
+                f"{relative(part.final_weights)} is not what its training left: remove"
+                " it, and it is made again of the last snapshot."
+            )
     return None

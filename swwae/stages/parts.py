@@ -5,6 +5,7 @@ stage2/macro-layer-<N>/. All parts together make the stage's final weights, the 
 one training of the whole network at the same number of threads.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,9 @@ from swwae.nets import building, cutting, weights
 from swwae.runs.run import Run
 from swwae.stages import snapshots
 from swwae.stages.request import Request
+
+IN_PARTS = re.compile(r" --(?:parallel(?: \d+)?|macro-layer \d+)")
+"""What a command has that asks for parts."""
 
 
 def parts_of(run: Run, net: caffe_pb2.NetParameter) -> list[Run]:
@@ -119,7 +123,7 @@ def refuse_parts(run: Run, request: Request) -> None:
     if begun := run.begun_parts():
         raise UserError(
             f"{run.title} was begun in parts ({relative(begun[0].folder)}): go on with"
-            f" {run.command} --parallel, or start over with {request.command} --force"
+            f" {request.command} --parallel, or start over with {request.command} --force"
         )
 
 
@@ -132,16 +136,17 @@ def refuse_running(run: Run) -> None:
             )
 
 
-def refuse_whole(run: Run) -> None:
+def refuse_whole(run: Run, command: str) -> None:
     """Raises UserError where a stage was begun as a whole, and is to go on in parts.
 
-    run: the stage, or one of its parts.
+    run: the stage, or one of its parts. command: that asks for that.
     """
     whole = replace(run, macro_layer=None)
     # A stage in parts is held by the program whose jobs they are.
     is_running = run != whole and whole.is_locked() and "parts" not in whole.status()
     if is_running or snapshots.iterations(whole.folder):
+        as_whole = IN_PARTS.sub("", command)
         raise UserError(
-            f"{whole.title} was begun as a whole: go on with {whole.command}, or start"
-            f" over with {whole.command} --parallel --force"
+            f"{whole.title} was begun as a whole: go on with {as_whole}, or start over"
+            f" with {as_whole} --parallel --force"
         )

@@ -54,7 +54,7 @@ def train(run: Run, request: Request) -> int:
     if run.macro_layer is None:
         parts.refuse_parts(run, request)
     else:
-        parts.refuse_whole(run)
+        parts.refuse_whole(run, request.command)
         whole, whole_path = net, net_path
         net = parts.write_network(run, net, net_path)
         net_path = run.part_network

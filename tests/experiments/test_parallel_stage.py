@@ -87,7 +87,7 @@ def test_a_part_has_what_its_decoder_needs(project):
     left = parameters(project.part(1) / "final.caffemodel")
     assert set(left) == {"conv1", "dec:conv1"}
     said = project.run(2, "--max-iter", 2, code=2)
-    assert "was begun in parts" in said and "--parallel" in said
+    assert "was begun in parts" in said and "--max-iter 2 --parallel" in said
     said = project.run(2, "--max-iter", 2, "--parallel", "--seed", 4, code=2)
     assert "macro-layer 1 is out of date" in said and "with the seed 3, not 4" in said
     before = part_status(project, 1)
@@ -100,6 +100,17 @@ def test_a_part_has_what_its_decoder_needs(project):
     project.run(2, "--max-iter", 4, "--parallel")
     assert part_status(project, 1)["resumed_from"] == [2]
     longer = final(project)
+    # What its training has not left is not taken, and can be made again.
+    weights = project.part(2) / "final.caffemodel"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    (project.folder(FAMILY, 2) / "final.caffemodel").unlink()
+    said = project.run(2, "--max-iter", 4, "--parallel", code=1)
+    assert "macro-layer-2/final.caffemodel is not what its training left" in said
+    weights.unlink()
+    project.run(2, "--max-iter", 4, "--parallel")
+    assert final(project) == longer
     project.run(2, "--max-iter", 4, "--seed", 3, "--force")
     assert final(project) == longer
 
@@ -163,7 +174,12 @@ def wait_for_snapshot(project: DeepProject, after: int = 0) -> None:
 def caffe_of(project: DeepProject) -> int:
     """The process that trains macro-layer 2."""
     pid = part_status(project, 2)["pid"]
-    (caffe,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    (caffe,) = (
+        child
+        for child in children
+        if b"\0train\0" in Path(f"/proc/{child}/cmdline").read_bytes()
+    )
     return int(caffe)
 
 

@@ -190,6 +190,7 @@ def test_lists_that_are_none(refused, tmp_path):
         (b"a.png,1\na.png,2\n", "is there twice"),
         (b"a.txt,1\n", "is no image"),
         (b"a.png,99999\n", "labels are numbers up to 65535"),
+        (b"a.png,-1\n", "whole numbers from 0 on, found -1"),
         (b"", "lists no image"),
         (b"file,label\n", "lists no image"),
         (b"\xff\xfe\x00", "is no CSV"),

@@ -59,6 +59,7 @@ def test_cifar_100_with_all_labels_and_with_few(project, tmp_path):
     place = command.index("--name")
     del command[place : place + 2]
     run(project, "data/few_labels.py", "--data", "data/cifar100", "--labels", 150)
+    run(project, "data/cifar/create.py", "--check", "--out", "data/cifar100")
     run(project, *command, "--labels", 150)
     train(project, "vgg8_32_classes100_labels150", 0)
 
