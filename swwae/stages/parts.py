@@ -123,7 +123,8 @@ def refuse_parts(run: Run, request: Request) -> None:
     if begun := run.begun_parts():
         raise UserError(
             f"{run.title} was begun in parts ({relative(begun[0].folder)}): go on with"
-            f" {request.command} --parallel, or start over with {request.command} --force"
+            f" {request.command} --parallel, or start over with {request.command}"
+            " --force"
         )
 
 
