@@ -74,7 +74,7 @@ def test_onednn_is_the_systems_where_that_is_the_one(
     defines = DEFINES.format(*version) if version else ""
     write_program(
         project.programs / "g++",
-        f"case $* in *multiarch*) echo {machine}; exit;; esac\n"
+        f"case $* in *multiarch*) echo {machine}; exit;; *-fsyntax-only*) exit;; esac\n"
         f"printf '%s' '{defines}'\n[ -n '{defines}' ]\n",
     )
     write_program(

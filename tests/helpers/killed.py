@@ -97,10 +97,10 @@ def use_list_of_images(folder: Path, shuffled: bool) -> None:
     path.write_text(text_format.MessageToString(net))
 
 
-def write_solver(folder: Path, **settings: object) -> None:
+def write_solver(folder: Path, base_lr: float = 1e-3, **settings: object) -> None:
     solver = caffe_pb2.SolverParameter(
         net="net.prototxt",
-        base_lr=1e-3,
+        base_lr=base_lr,
         lr_policy="multistep",
         gamma=0.5,
         stepvalue=[3, 6],

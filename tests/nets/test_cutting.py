@@ -80,6 +80,10 @@ def test_what_cannot_be_cut():
     assert cutting.fault(net, losses, COUNTS) is None
 
 
+RATE = 1e-5
+"""With which a ladder that nobody has trained stays finite."""
+
+
 @pytest.mark.parametrize(
     ("variant", "engine"),
     [("swwae-layerwise", "DNNL"), ("swwae-layerwise", "CAFFE"), ("ladder", "DNNL")],
@@ -94,7 +98,7 @@ def test_cut_networks_train_to_the_same_bits(tmp_path, variant, engine):
     losses = cutting.losses(net)
     assert len(losses) == (4 if variant == "ladder" else 3)
     # All begin with the same weights: what fillers draw depends on the layers before.
-    killed.write_solver(whole, random_seed=2)
+    killed.write_solver(whole, RATE, random_seed=2)
     killed.train(whole, engine)
     (began,) = (whole / "run").glob(f"*_iter_{killed.ITERATIONS}.caffemodel")
     held = weights.load(began)  # without what a ladder's noisy encoder shares
@@ -107,7 +111,8 @@ def test_cut_networks_train_to_the_same_bits(tmp_path, variant, engine):
         if loss is not None:
             part = text_format.MessageToString(cutting.cut(net, loss))
             (folder / "net.prototxt").write_text(part)
-        killed.write_solver(folder, random_seed=7, weights=[str(began)], iter_size=2)
+        settings = {"random_seed": 7, "weights": [str(began)], "iter_size": 2}
+        killed.write_solver(folder, RATE, **settings)
         killed.train(folder, engine)
         (left,) = (folder / "run").glob(f"*_iter_{killed.ITERATIONS}.caffemodel")
         trained[loss] = weights.read(left)
