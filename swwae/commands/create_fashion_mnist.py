@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from swwae.base.arguments import at_least
+from swwae.commands import database_options
 from swwae.datasets import fashion_mnist
 
 
@@ -67,15 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         help="pixels of the sides; images are centred among zeros "
         "(default: %(default)s)",
     )
-    action = parser.add_mutually_exclusive_group()
-    action.add_argument(
-        "--force", action="store_true", help="make databases that exist anew"
-    )
-    action.add_argument(
-        "--check",
-        action="store_true",
-        help="only read the databases back and compare them with their info.json",
-    )
+    action = database_options.add_actions(parser)
     action.add_argument(
         "--fetch",
         action="store_true",

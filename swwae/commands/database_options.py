@@ -32,6 +32,12 @@ def parser(description: str, source_help: str, out: str) -> argparse.ArgumentPar
         metavar="N",
         help="seed of the shuffle (default: %(default)s)",
     )
+    add_actions(made)
+    return made
+
+
+def add_actions(made: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """Adds --force and --check; returns the group, of which one may be given."""
     action = made.add_mutually_exclusive_group()
     action.add_argument(
         "--force", action="store_true", help="make databases that exist anew"
@@ -41,7 +47,7 @@ def parser(description: str, source_help: str, out: str) -> argparse.ArgumentPar
         action="store_true",
         help="only read the databases back and compare them with their info.json",
     )
-    return made
+    return action
 
 
 def add_subset(made: argparse.ArgumentParser) -> None:

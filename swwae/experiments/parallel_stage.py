@@ -16,28 +16,25 @@ from google.protobuf import text_format
 
 from generator.errors import UserError
 from generator.names import noisy
-from swwae.base.files import require_file, whole_file
+from swwae.base.files import whole_file
 from swwae.base.processes import cores
 from swwae.base.program import INTERRUPTED, failure
 from swwae.base.progress import duration
-from swwae.base.project import CAFFE, ROOT, relative
+from swwae.base.project import CAFFE, relative
 from swwae.base.tables import columns, print_summary
 from swwae.engine import devices, merged_log
 from swwae.engine.log import latest, read_log
 from swwae.experiments.jobs import Job, Schedule, ScheduleResult
-from swwae.nets import building, data_layers, network, weights
+from swwae.nets import building, data_layers, weights
 from swwae.nets.cost import step_cost
 from swwae.runs.run import LAYERWISE, STAGES, Run
 from swwae.stages import parts, solver, train
 from swwae.stages.changes import refuse_changes
 from swwae.stages.request import Request
-from swwae.stages.reruns import is_done, refuse_loss
+from swwae.stages.reruns import refuse_loss
 from swwae.stages.session import diagnose
 from swwae.stages.sources import (
     require_databases,
-    require_network,
-    require_source,
-    source_weights,
     starting_layers,
 )
 from swwae.stages.status import (
@@ -98,15 +95,11 @@ def train_in_parts(run: Run, request: Request, at_a_time: int | None) -> int:
             f"--parallel is for stage {LAYERWISE}, whose decoders are independent of"
             f" each other; {run.title} is trained as a whole."
         )
-    source = source_weights(run, request.weights)
-    require_file(run.solver, "solver", run.generator_command)
-    settings = network.read_solver(run.solver)
-    target = request.max_iter or settings.max_iter
-    if not request.force and is_done(run, request, source, target):
+    work = train.to_do(run, request)
+    if work is None:
         return 0
-    require_source(run, source)
-    net_path = ROOT / settings.net
-    net = require_network(run, net_path)
+    source, settings, target = work.source, work.settings, work.target
+    net_path, net = work.net_path, work.net
     require_databases(net, net_path)
     shapes, comparison = starting_layers(
         run, net, net_path, source, chosen=request.weights is not None

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from caffe.proto import caffe_pb2
@@ -42,15 +43,11 @@ def train(run: Run, request: Request) -> int:
     Returns the exit code: 0 where it is finished, now or before. Raises UserError where
     something that it needs is missing, unfit or out of date.
     """
-    source = source_weights(run, request.weights)
-    require_file(run.solver, "solver", run.generator_command)
-    settings = network.read_solver(run.solver)
-    target = request.max_iter or settings.max_iter
-    if not request.force and is_done(run, request, source, target):
+    work = to_do(run, request)
+    if work is None:
         return 0
-    require_source(run, source)
-    net_path = ROOT / settings.net
-    net = require_network(run, net_path)
+    source, settings, target = work.source, work.settings, work.target
+    net_path, net = work.net_path, work.net
     if run.macro_layer is None:
         parts.refuse_parts(run, request)
     else:
@@ -103,6 +100,33 @@ def train(run: Run, request: Request) -> int:
     if (start or 0) < target:
         require_room(run.folder, shapes)
     return Session(run, plan, status).carry_out()
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage is trained from, and how far. net: what `net_path` holds."""
+
+    source: Path | None
+    settings: caffe_pb2.SolverParameter
+    target: int
+    net_path: Path
+    net: caffe_pb2.NetParameter
+
+
+def to_do(run: Run, request: Request) -> Work | None:
+    """Returns what there is to train; None, which is said, where a stage is finished.
+
+    Raises UserError where a file is missing or unfit.
+    """
+    source = source_weights(run, request.weights)
+    require_file(run.solver, "solver", run.generator_command)
+    settings = network.read_solver(run.solver)
+    target = request.max_iter or settings.max_iter
+    if not request.force and is_done(run, request, source, target):
+        return None
+    require_source(run, source)
+    net_path = ROOT / settings.net
+    return Work(source, settings, target, net_path, require_network(run, net_path))
 
 
 def chosen_math(asked: str | None, net: caffe_pb2.NetParameter) -> str:

@@ -1,11 +1,9 @@
 """The commands that make databases, run here."""
 
-import sys
-
 import pytest
 
-from swwae.base import program
 from swwae.commands import create_cifar, create_folder, create_stl10, create_svhn
+from tests.helpers.commands import run_command
 
 COMMANDS = {
     "cifar": create_cifar,
@@ -18,17 +16,7 @@ COMMANDS = {
 @pytest.fixture
 def create(monkeypatch, capsys):
     """Runs a set's command; returns its stdout, or where it fails its one sentence."""
-
-    def run(name, *arguments, expect=0):
-        monkeypatch.setattr(sys, "argv", ["create.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            program.run(COMMANDS[name].main)
-        stdout, stderr = capsys.readouterr()
-        assert end.value.code == expect, stderr
-        if expect == 0:
-            assert stderr == ""
-            return stdout
-        assert stderr.startswith("create.py: ") and stderr.count("\n") == 1
-        return stderr
-
-    return run
+    run = run_command(monkeypatch, capsys, "create.py")
+    return lambda name, *arguments, **expected: run(
+        COMMANDS[name], *arguments, **expected
+    )
